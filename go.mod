@@ -1,6 +1,6 @@
 module github.com/bailey-sandbox/bailey
 
-go 1.26.0
+go 1.26
 
 require (
 	github.com/creack/pty v1.1.24
@@ -8,6 +8,5 @@ require (
 	golang.org/x/crypto v0.58.0
 	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.49.0
+	golang.org/x/text v0.43.0
 )
-
-require golang.org/x/text v0.43.0 // indirect
