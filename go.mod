@@ -1,12 +1,20 @@
 module github.com/bailey-sandbox/bailey
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/creack/pty v1.1.24
+	github.com/miekg/dns v1.1.73
+	github.com/spf13/cobra v1.10.2
 	go.uber.org/goleak v1.3.0
 	golang.org/x/crypto v0.58.0
 	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.49.0
-	golang.org/x/text v0.43.0
+	golang.org/x/term v0.47.0
+)
+
+require (
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	golang.org/x/text v0.43.0 // indirect
 )
