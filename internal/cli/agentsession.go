@@ -51,7 +51,7 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 	if followErr := <-followed; followErr != nil && err == nil && !sb.Temporary {
 		a.note("the agent's output is not logged: %s", followErr)
 	}
-	timedOut := o.timeout > 0 && ranOut(ctx, c)
+	v, inspectErr := c.Inspect(ctx) // while we are still counted as a client
 	_ = g.Close()
 	switch {
 	case err != nil:
@@ -64,11 +64,11 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 	case o.background:
 		return nil
 	}
-	if sb.Temporary {
-		a.awaitRemoval(ctx, c, sb)
+	if sb.Temporary && inspectErr == nil && v.Clients <= 1 {
+		a.awaitRemoval(ctx, sb)
 	}
-	if timedOut {
-		return &exitError{exitTimeout, fmt.Errorf("the agent's time of %s was over", o.timeout)}
+	if v.Agent != nil && v.Agent.TimedOut {
+		return &exitError{exitTimeout, errors.New("the agent's time was over")}
 	}
 	return exited(e.exit)
 }
@@ -154,29 +154,10 @@ func follow(ctx context.Context, c *api.Client, started bool, timeout time.Durat
 	return c.Follow(ctx, api.Follow{Timeout: timeout})
 }
 
-func ranOut(ctx context.Context, c *api.Client) bool {
-	v, err := c.Inspect(ctx)
-	return err == nil && v.Agent != nil && v.Agent.TimedOut
-}
-
-// awaitRemoval returns when a temporary sandbox is gone, unless another client keeps it.
-func (a *app) awaitRemoval(ctx context.Context, c *api.Client, sb *state.Sandbox) {
+// awaitRemoval returns when a temporary sandbox is gone, as its last client may expect.
+func (a *app) awaitRemoval(ctx context.Context, sb *state.Sandbox) {
 	ctx, cancel := context.WithTimeout(ctx, removeGrace)
 	defer cancel()
-	for {
-		v, err := c.Inspect(ctx)
-		if err == nil && v.Clients > 0 {
-			return
-		}
-		if err != nil {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(settle):
-		}
-	}
 	lock, err := sb.Lock(ctx)
 	if errors.Is(err, state.ErrNotFound) {
 		return

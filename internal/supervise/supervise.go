@@ -78,9 +78,9 @@ type supervisor struct {
 	clients int
 	served  bool // a client has been there
 	agent   *api.AgentRun
+	watcher *guestproto.Client // nil until the first Follow
 
-	followMu sync.Mutex
-	watcher  *guestproto.Client // nil until the first Follow
+	followMu sync.Mutex // makes Follow one at a time
 }
 
 func (s *supervisor) run(ctx context.Context, ready func()) error {
@@ -162,6 +162,9 @@ func (s *supervisor) stopMachine() {
 	s.stopOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
 		defer cancel()
+		if !s.agentRunning() {
+			s.closeWatcher() // with nothing left to watch, no client keeps the guest from ending at once
+		}
 		if err := s.machine.Stop(ctx); err != nil {
 			s.log.Error("cannot stop the machine", "error", err)
 		}

@@ -49,18 +49,22 @@ func (s *supervisor) agentRunning() bool {
 
 // guest returns the supervisor's own client, made at the first call. followMu is held.
 func (s *supervisor) guest(ctx context.Context) (*guestproto.Client, error) {
-	if s.watcher != nil {
-		return s.watcher, nil
+	s.mu.Lock()
+	client := s.watcher
+	s.mu.Unlock()
+	if client != nil {
+		return client, nil
 	}
 	conn, err := s.machine.Guest(ctx)
 	if err != nil {
 		return nil, err
 	}
-	client, err := guestproto.Dial(ctx, conn)
-	if err != nil {
+	if client, err = guestproto.Dial(ctx, conn); err != nil {
 		return nil, fmt.Errorf("cannot reach the guest: %w", err)
 	}
+	s.mu.Lock()
 	s.watcher = client
+	s.mu.Unlock()
 	return client, nil
 }
 
@@ -130,11 +134,13 @@ func (s *supervisor) enforce(ctx context.Context, client *guestproto.Client, run
 	}
 }
 
-// closeWatcher comes after the machine's end, so that the agent's last words are still logged.
+// closeWatcher ends the supervisor's own client. When the agent runs that is after the machine's end, so that
+// its last words are still logged.
 func (s *supervisor) closeWatcher() {
-	s.followMu.Lock()
-	defer s.followMu.Unlock()
-	if s.watcher != nil {
-		_ = s.watcher.Close()
+	s.mu.Lock()
+	client := s.watcher
+	s.mu.Unlock()
+	if client != nil {
+		_ = client.Close()
 	}
 }
