@@ -14,6 +14,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/image"
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
@@ -22,6 +23,7 @@ import (
 // plan is a record made concrete on this host, at this start.
 type plan struct {
 	spec       sandbox.Spec
+	rules      *policy.Policy
 	agentArgv  []string // program and fixed arguments
 	workspaces []workspace.Plan
 	notices    []string
@@ -32,6 +34,9 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	var p plan
 	ag, err := agent.Find(sb.Agent, nil)
 	if err != nil {
+		return plan{}, err
+	}
+	if p.rules, err = Policy(sb.Record); err != nil {
 		return plan{}, err
 	}
 	installed, err := installedAgent(ctx, cfg, ag)
