@@ -11,12 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ports that our sockets listen on in the gateway's namespace. Nothing else lives there, and the sandbox
-// cannot address them as such: TPROXY hands every port to them.
+// Ports that our sockets listen on in the gateway's namespace, where nothing else lives. TPROXY hands the
+// TCP connections to every port but 53 to portFlows; questions to port 53 of any address are local anyway,
+// and must be answered from that port.
 const (
-	portTCP    = 15001
-	portDNSTCP = 15002
-	portDNSUDP = 15003
+	portFlows = 15001
+	portDNS   = 53
 )
 
 // Build connects the calling process's network namespace to a new gateway namespace and returns the
@@ -63,6 +63,8 @@ func build() ([]*os.File, error) {
 	for name, value := range map[string]string{
 		"ipv6/conf/default/disable_ipv6": "1",
 		"ipv4/icmp_ratelimit":            "0",
+		"ipv4/icmp_msgs_per_sec":         "1000000", // each namespace's own since linux 6.13
+		"ipv4/icmp_msgs_burst":           "10000",
 	} {
 		if err := os.WriteFile("/proc/sys/net/"+name, []byte(value), 0); err != nil && !os.IsNotExist(err) {
 			return nil, fmt.Errorf("cannot set net/%s: %w", name, err)
@@ -173,9 +175,9 @@ func listen() (files []*os.File, err error) {
 		name       string
 		kind, port int
 	}{
-		{"flows", unix.SOCK_STREAM, portTCP},
-		{"dns-tcp", unix.SOCK_STREAM, portDNSTCP},
-		{"dns-udp", unix.SOCK_DGRAM, portDNSUDP},
+		{"flows", unix.SOCK_STREAM, portFlows},
+		{"dns-tcp", unix.SOCK_STREAM, portDNS},
+		{"dns-udp", unix.SOCK_DGRAM, portDNS},
 	} {
 		fd, err := unix.Socket(unix.AF_INET, s.kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {

@@ -10,10 +10,10 @@ import (
 // redirect hands what arrives on link to our sockets, and refuses the rest with an ICMP error: no NAT, no
 // connection tracking, one table of four rules:
 //
-//	tcp dport 53          tproxy to :portDNSTCP accept
-//	meta l4proto tcp      tproxy to :portTCP    accept
-//	udp dport 53          tproxy to :portDNSUDP accept
-//	                      reject with icmp admin-prohibited
+//	tcp dport 53      accept
+//	udp dport 53      accept
+//	meta l4proto tcp  tproxy to :portFlows accept
+//	                  reject with icmp admin-prohibited
 //
 // It acts on the calling thread's network namespace, which holds nothing but the gateway.
 func redirect(link string) error {
@@ -38,9 +38,10 @@ func redirect(link string) error {
 		}
 		c.AddRule(r)
 	}
-	rule(protocol(unix.IPPROTO_TCP), toPort53(), tproxy(portDNSTCP))
-	rule(protocol(unix.IPPROTO_TCP), tproxy(portTCP))
-	rule(protocol(unix.IPPROTO_UDP), toPort53(), tproxy(portDNSUDP))
+	accept := []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
+	rule(protocol(unix.IPPROTO_TCP), toPort(portDNS), accept)
+	rule(protocol(unix.IPPROTO_UDP), toPort(portDNS), accept)
+	rule(protocol(unix.IPPROTO_TCP), tproxy(portFlows), accept)
 	rule([]expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: icmpAdminProhibited}})
 	return c.Flush()
 }
@@ -65,10 +66,10 @@ func protocol(number byte) []expr.Any {
 	}
 }
 
-func toPort53() []expr.Any {
+func toPort(port uint16) []expr.Any {
 	return []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(53)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
 	}
 }
 
@@ -76,6 +77,5 @@ func tproxy(port uint16) []expr.Any {
 	return []expr.Any{
 		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
 		&expr.TProxy{Family: unix.NFPROTO_IPV4, TableFamily: unix.NFPROTO_IPV4, RegPort: 1},
-		&expr.Verdict{Kind: expr.VerdictAccept},
 	}
 }
