@@ -1,0 +1,142 @@
+// Package image says what a sandbox's root file system is made of. So far that is the host's own: its
+// programs read-only below an overlay, an allow-list of its /etc and /var, and synthesised files where the
+// host's would tell who lives there. It only reads the host and returns data; mounting is a backend's job,
+// and what belongs to a project is package workspace's. Nothing may get in here that is not on a list:
+// a directory that nobody thought of stays outside.
+package image
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+)
+
+// HostInput is what Host has to know.
+type HostInput struct {
+	User      sandbox.User
+	Hostname  string // inside; never the host's own
+	MachineID string // 32 hexadecimal digits, random for each sandbox
+	Network   sandbox.Network
+	ReadOnly  bool
+
+	HostHome string              // the user's home directory on the host, absolute
+	Getenv   func(string) string // the user's environment: PATH, LANG, TZ and where version managers live
+	Tree     string              // where the host's root directory is seen; "" means "/"
+}
+
+// Host describes the host's root file system as seen by in.User. The mounts are read-only binds of version
+// managers at their own paths; they lie below the home directory, so they come after whatever the caller
+// mounts there. The environment (KEY=VALUE) has what depends on the host and the user: PATH, locale, time
+// zone, HOME and the like. Host only reads, and follows the host's links with Tree as root.
+func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
+	if err := in.check(); err != nil {
+		return sandbox.Root{}, nil, nil, fmt.Errorf("cannot use the host as root file system: %w", err)
+	}
+	t := tree(in.Tree)
+	root := sandbox.Root{ReadOnly: in.ReadOnly}
+	if !t.isDir("/usr/bin") {
+		return root, nil, nil, sandbox.WithHint(fmt.Errorf("cannot use the host as root file system: it has no /usr/bin"),
+			"choose a root file system with --template")
+	}
+	for _, dir := range programDirs() {
+		addTree(&root, t, dir)
+	}
+	for _, pattern := range append(etcDirs(), varDirs()...) {
+		for _, dir := range t.glob(pattern) {
+			addTree(&root, t, dir)
+		}
+	}
+	if t.isDir("/nix/store") {
+		root.Binds = append(root.Binds, sandbox.Mount{Kind: sandbox.MountBind, Source: t.real("/nix/store"), Target: "/nix/store", ReadOnly: true})
+	}
+	for _, pattern := range etcFiles() {
+		for _, file := range t.glob(pattern) {
+			addFile(&root, t, file)
+		}
+	}
+	for _, file := range blankable() {
+		if content, err := t.readPublic(file); err == nil && holdsSecret(content) {
+			root.Files = append(root.Files, sandbox.File{Target: file, Mode: 0o644})
+		}
+	}
+	root.Files = append(root.Files, synthesised(in)...)
+	root.Links = append(root.Links,
+		sandbox.Symlink{Target: "/etc/mtab", Text: "/proc/self/mounts"},
+		sandbox.Symlink{Target: "/var/run", Text: "/run"},
+		sandbox.Symlink{Target: "/var/lock", Text: "/run/lock"})
+	root.Dirs = dirs(in.User)
+
+	mounts, env := userTools(in, t, root)
+	return root, mounts, env, nil
+}
+
+// check refuses what would break the format of a synthesised file.
+func (in HostInput) check() error {
+	u := in.User
+	switch {
+	case u.UID <= 0 || u.GID <= 0:
+		return fmt.Errorf("the sandbox's user has id %d:%d, root is not allowed", u.UID, u.GID)
+	case u.Name == "" || strings.Trim(u.Name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != "" || u.Name[0] == '-':
+		return fmt.Errorf("%q is no user name", u.Name)
+	case len(in.MachineID) != 32 || strings.Trim(in.MachineID, "0123456789abcdef") != "":
+		return fmt.Errorf("%q is no machine id", in.MachineID)
+	}
+	if err := sandbox.CheckName(in.Hostname); err != nil {
+		return fmt.Errorf("%q is no host name", in.Hostname)
+	}
+	for _, p := range []string{u.Home, u.Shell, in.HostHome} {
+		if !filepath.IsAbs(p) || filepath.Clean(p) != p || strings.ContainsAny(p, ":\n\r\x00") {
+			return fmt.Errorf("%q is not an absolute, clean path without colons", p)
+		}
+	}
+	return nil
+}
+
+// programDirs are the directories with the host's programs, as far as they exist.
+func programDirs() []string {
+	return []string{"/usr", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
+}
+
+// dirs are the sandbox's own directories. The user owns /usr/local, so that npm i -g, pip and make install
+// work without root; what the host has there shows through.
+func dirs(u sandbox.User) []sandbox.Dir {
+	all := []sandbox.Dir{
+		{Target: "/tmp", Mode: 0o1777}, {Target: "/var/tmp", Mode: 0o1777},
+		{Target: "/run", Mode: 0o755}, {Target: "/run/lock", Mode: 0o1777},
+		{Target: "/run/user", Mode: 0o755}, {Target: fmt.Sprintf("/run/user/%d", u.UID), Mode: 0o700, Own: true},
+		{Target: "/var/cache", Mode: 0o755}, {Target: "/var/lib", Mode: 0o755}, {Target: "/var/log", Mode: 0o755},
+		{Target: "/home", Mode: 0o755}, {Target: "/root", Mode: 0o755},
+		{Target: "/srv", Mode: 0o755}, {Target: "/mnt", Mode: 0o755}, {Target: "/media", Mode: 0o755},
+	}
+	for _, sub := range []string{"", "/bin", "/etc", "/include", "/lib", "/lib/node_modules", "/sbin", "/share", "/share/man", "/src"} {
+		all = append(all, sandbox.Dir{Target: "/usr/local" + sub, Mode: 0o755, Own: true})
+	}
+	return all
+}
+
+// addTree shows the directory dir: as a link where the host has a link to something shown anyway.
+func addTree(root *sandbox.Root, t tree, dir string) {
+	if !t.isDir(dir) || !t.public(dir) {
+		return
+	}
+	if text, ok := t.linkInside(dir); ok {
+		root.Links = append(root.Links, sandbox.Symlink{Target: dir, Text: text})
+		return
+	}
+	root.Lowers = append(root.Lowers, sandbox.Lower{Source: t.real(dir), Target: dir})
+}
+
+// addFile copies the file path, or keeps it a link where the host has a link into /usr.
+func addFile(root *sandbox.Root, t tree, path string) {
+	if text, ok := t.linkInside(path); ok {
+		root.Links = append(root.Links, sandbox.Symlink{Target: path, Text: text})
+		return
+	}
+	content, err := t.readPublic(path)
+	if err != nil || holdsSecret(content) {
+		return
+	}
+	root.Files = append(root.Files, sandbox.File{Target: path, Mode: 0o644, Content: content})
+}

@@ -1,0 +1,58 @@
+// Package state keeps what bailey remembers on the host's disk: one directory for each sandbox, with the
+// record of what the user asked for, the lock that says whether its supervisor lives, and names for the
+// other files there. It survives kill -9, a full disk and a power cut: a sandbox is there whole or not at
+// all, and damage stays in the one record that has it. It starts nothing and interprets nothing: what a
+// record's fields mean is the business of those who start machines.
+//
+// What every file is:
+//
+//	$XDG_STATE_HOME/bailey/            what belongs to this machine (default ~/.local/state)
+//	  lock                             held for the moment of a Create or Sweep
+//	  sandboxes/NAME/sandbox.json      Record
+//	  sandboxes/NAME/lock              held by the supervisor for its whole life; contains its pid, for display
+//	  sandboxes/NAME/audit.jsonl       every decision about the network, one line each
+//	  sandboxes/NAME/supervisor.log    what the supervisor had to say
+//	  sandboxes/NAME/api.sock          the supervisor's API, while it runs
+//	  sandboxes/NAME/layers/           the backend's: what the sandbox wrote outside its mounts
+//	  sandboxes/NAME/home/             $HOME inside
+//	  sandboxes/.new-*                 a Create under way, or one that was killed
+//	  sandboxes/.removed-*             a Remove under way, or one that was killed
+//	$XDG_DATA_HOME/bailey/agents/      installed agents (default ~/.local/share)
+//	$XDG_CONFIG_HOME/bailey/config.yaml  the user's defaults (default ~/.config)
+package state
+
+import "errors"
+
+// Names inside one sandbox's directory. The package comment says what each is.
+const (
+	RecordFile = "sandbox.json"
+	LockFile   = "lock"
+	AuditFile  = "audit.jsonl"
+	LogFile    = "supervisor.log"
+	SocketFile = "api.sock"
+	LayersDir  = "layers"
+	HomeDir    = "home"
+)
+
+// Names inside Dirs.
+const (
+	SandboxesDir = "sandboxes"   // in Dirs.State
+	StoreLock    = "lock"        // in Dirs.State
+	AgentsDir    = "agents"      // in Dirs.Data
+	ConfigFile   = "config.yaml" // in Dirs.Config
+
+	newPrefix     = ".new-"
+	removedPrefix = ".removed-"
+)
+
+// Sentinels that a caller branches on.
+var (
+	// ErrExists: the name is taken.
+	ErrExists = errors.New("a sandbox of that name exists")
+	// ErrNotFound: there is no sandbox of that name, or it was removed in the meantime.
+	ErrNotFound = errors.New("no such sandbox")
+	// ErrCorrupt: the record cannot be read as one that this version wrote. The directory is untouched.
+	ErrCorrupt = errors.New("damaged sandbox record")
+	// ErrLocked: another process, normally the supervisor, holds the sandbox.
+	ErrLocked = errors.New("sandbox is in use")
+)
