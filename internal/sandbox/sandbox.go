@@ -88,6 +88,7 @@ type User struct {
 
 // Root is the root file system, put together from read-only host directories and synthesised files.
 type Root struct {
+	Layers   []string  // host directories whose trees lie below Files at the root, the first on top
 	Lowers   []Lower   // host directories shown below an overlay that belongs to the sandbox
 	Binds    []Mount   // read-only host trees that need no overlay (a Nix store, parts of /sys)
 	Files    []File    // synthesised, laid over the lowers at every start

@@ -12,14 +12,12 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
-// mountBinds mounts the root's own binds and then the Spec's mounts, in order. trees are the sources of
-// those that have one. Every path inside is resolved by openat2 without following any link: an agent may
+// mountBinds mounts the root's own binds and then the Spec's mounts, in order. Every path inside is resolved by openat2 without following any link: an agent may
 // have planted some in the workspace, or in its own layers, on an earlier day.
-func (c *child) mountBinds(trees []*os.File) error {
+func (c *child) mountBinds() error {
 	spec := &c.plan.Spec
-	next := func() *os.File { t := trees[0]; trees = trees[1:]; return t }
 	for _, m := range spec.Root.Binds {
-		if err := c.bind(next(), m.Target, true); err != nil {
+		if err := c.bind(c.next(), m.Target, true); err != nil {
 			return fmt.Errorf("cannot mount %s: %w", m.Target, err)
 		}
 	}
@@ -27,7 +25,7 @@ func (c *child) mountBinds(trees []*os.File) error {
 		var err error
 		switch m.Kind {
 		case sandbox.MountBind, sandbox.MountState:
-			err = c.bind(next(), m.Target, m.ReadOnly)
+			err = c.bind(c.next(), m.Target, m.ReadOnly)
 		case sandbox.MountPinned:
 			err = remount(m.Target, 0)
 		case sandbox.MountProtected:

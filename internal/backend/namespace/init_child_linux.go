@@ -57,7 +57,7 @@ func Main(args []string) int {
 type child struct {
 	control *net.UnixConn
 	plan    plan
-	trees   []*os.File // detached mounts, in the order of sources
+	trees   []*os.File // detached mounts that are not attached yet, in the order of sources
 }
 
 // setUp builds the sandbox around this process and locks it in. The order matters: all of the host that
@@ -101,6 +101,13 @@ func (c *child) setUp() ([]*os.File, error) {
 		closeAll(n.sockets)
 	}
 	return n.sockets, err
+}
+
+// next takes the next tree.
+func (c *child) next() *os.File {
+	tree := c.trees[0]
+	c.trees = c.trees[1:]
+	return tree
 }
 
 func (c *child) receivePlan() error {

@@ -85,7 +85,7 @@ func mountDev() error {
 		if err := unix.Mount("/dev/"+name, dev+"/"+name, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := setFlags(dev+"/"+name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false); err != nil {
+		if err := setFlags(dev+"/"+name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -107,7 +107,7 @@ func mountDev() error {
 	if err := unix.Mount("tmpfs", dev+"/shm", "tmpfs", flags|unix.MS_NODEV, "mode=1777"); err != nil {
 		return fmt.Errorf("shm: %w", err)
 	}
-	return setFlags(dev, unix.MOUNT_ATTR_RDONLY, false)
+	return setFlags(dev, unix.MOUNT_ATTR_RDONLY)
 }
 
 func mountSys() error {
@@ -133,5 +133,5 @@ func mountSys() error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return setFlags(sys, unix.MOUNT_ATTR_RDONLY, false)
+	return setFlags(sys, unix.MOUNT_ATTR_RDONLY)
 }

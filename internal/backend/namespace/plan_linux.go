@@ -13,8 +13,8 @@ const Child = "namespace-init"
 // synthesised files outgrows a datagram.
 type plan struct {
 	Spec sandbox.Spec
-	// Opened says that the sources of Lowers, Root.Binds and Mounts arrive as descriptors, in that order
-	// (see sources), and then the layers directory. Otherwise the child opens them by path itself.
+	// Opened says that the host trees (see sources) arrive as descriptors. Otherwise the child opens them
+	// by path itself.
 	Opened bool
 	// Users says that a range of ids is mapped, so that inside root exists and other users can be had.
 	Users bool
@@ -27,9 +27,13 @@ type source struct {
 	state  bool // lies in the machine's own directory: already owned by ids of the inside
 }
 
-// sources lists the host trees of spec in the order in which both sides count them.
+// sources lists the host trees of spec in the order in which both sides count them: the machine's own
+// layers, then those of the root's Layers, Lowers and Binds, then those of the Mounts that have one.
 func sources(spec *sandbox.Spec) []source {
-	var list []source
+	list := []source{{path: spec.Dir + "/" + layersDir, state: true}}
+	for _, l := range spec.Root.Layers {
+		list = append(list, source{path: l, system: true})
+	}
 	for _, l := range spec.Root.Lowers {
 		list = append(list, source{path: l.Source, system: true})
 	}
@@ -44,7 +48,7 @@ func sources(spec *sandbox.Spec) []source {
 			list = append(list, source{path: spec.Dir + "/" + m.Source, state: true})
 		}
 	}
-	return append(list, source{path: spec.Dir + "/" + layersDir, state: true})
+	return list
 }
 
 // layersDir, in the machine's directory, holds upper/ and work/ of every overlay.

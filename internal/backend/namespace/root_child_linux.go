@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -44,17 +43,16 @@ func (c *child) buildRoot() error {
 		return err
 	}
 	spec := &c.plan.Spec
-	n := len(spec.Root.Lowers)
-	if err := attach(c.trees[len(c.trees)-1], layerTree, 0); err != nil {
-		return fmt.Errorf("cannot mount the machine's layers: %w", err)
-	}
 	if err := c.fillBase(); err != nil {
 		return fmt.Errorf("cannot lay out the root: %w", err)
 	}
-	if err := c.mountRoot(); err != nil {
-		return err
+	if err := attach(c.next(), layerTree, 0); err != nil {
+		return fmt.Errorf("cannot mount the machine's layers: %w", err)
 	}
-	for i, l := range byTarget(spec.Root.Lowers) {
+	if err := c.mountRoot(); err != nil {
+		return fmt.Errorf("cannot mount the root: %w", err)
+	}
+	for i, l := range spec.Root.Lowers {
 		if err := c.mountLower(l, i); err != nil {
 			return fmt.Errorf("cannot mount %s: %w", l.Target, err)
 		}
@@ -62,13 +60,7 @@ func (c *child) buildRoot() error {
 	if err := mountKernelTrees(); err != nil {
 		return err
 	}
-	if err := c.mountBinds(c.trees[n:]); err != nil {
-		return err
-	}
-	if spec.Root.ReadOnly {
-		return setFlags(newRoot, unix.MOUNT_ATTR_RDONLY, false)
-	}
-	return nil
+	return c.mountBinds()
 }
 
 // openTrees opens, as an ordinary user, what root opens beforehand (openSources). Everything below a source
@@ -100,23 +92,12 @@ func harden(fd int, flags uint64) error {
 	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, attr)
 }
 
-func setFlags(target string, flags uint64, recursive bool) error {
-	how := uint(0)
-	if recursive {
-		how = unix.AT_RECURSIVE
-	}
-	return unix.MountSetattr(unix.AT_FDCWD, target, how, &unix.MountAttr{Attr_set: flags})
+func setFlags(target string, flags uint64) error {
+	return unix.MountSetattr(unix.AT_FDCWD, target, 0, &unix.MountAttr{Attr_set: flags})
 }
 
-// byTarget orders lowers so that a nested one is mounted after the one around it.
-func byTarget(lowers []sandbox.Lower) []sandbox.Lower {
-	sorted := append([]sandbox.Lower(nil), lowers...)
-	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].Target < sorted[j].Target })
-	return sorted
-}
-
-// fillBase writes the root's lower layer: synthesised files, links, and a place for every mount. It is a
-// fresh tmpfs, so nothing that an agent left behind can be met here.
+// fillBase writes the root's topmost lower layer: synthesised files, links, and a place for every mount. It
+// is a fresh tmpfs, so nothing that an agent left behind can be met here.
 func (c *child) fillBase() error {
 	spec := &c.plan.Spec
 	base, err := os.OpenRoot(baseTree)
@@ -151,6 +132,9 @@ func (c *child) fillBase() error {
 			return err
 		}
 	}
+	if err := c.placeMounts(base); err != nil {
+		return err
+	}
 	for _, f := range spec.Root.Files {
 		if err := base.MkdirAll(path.Dir(rel(f.Target)), 0o755); err != nil {
 			return err
@@ -178,24 +162,74 @@ func (c *child) own(chown func(string, int, int) error, name string, user bool) 
 	return chown(name, 0, 0)
 }
 
-// mountRoot mounts the root itself: the base under an overlay that keeps what is written at the top, or
-// the bare base when the root is read-only.
-func (c *child) mountRoot() error {
-	if c.plan.Spec.Root.ReadOnly {
-		return unix.Mount(baseTree, newRoot, "", unix.MS_BIND, "")
+// placeMounts makes the places of binds that lie in no other tree: a read-only root has none but these.
+func (c *child) placeMounts(base *os.Root) error {
+	root := &c.plan.Spec.Root
+	trees := c.trees[1+len(root.Layers)+len(root.Lowers):]
+	var covered []string
+	for _, m := range append(append([]sandbox.Mount(nil), root.Binds...), c.plan.Spec.Mounts...) {
+		if m.Kind != sandbox.MountBind && m.Kind != sandbox.MountState {
+			continue
+		}
+		tree := trees[0]
+		trees = trees[1:]
+		if under(root.Lowers, m.Target) >= 0 || inside(covered, m.Target) {
+			continue
+		}
+		covered = append(covered, m.Target)
+		st, err := tree.Stat()
+		if err != nil {
+			return err
+		}
+		if st.IsDir() {
+			err = base.MkdirAll(rel(m.Target), 0o755)
+		} else if err = base.MkdirAll(path.Dir(rel(m.Target)), 0o755); err == nil {
+			err = base.WriteFile(rel(m.Target), nil, 0o644)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return c.overlay("root", baseTree, newRoot)
+	return nil
 }
 
-// mountLower shows a host directory at its place, below an overlay unless the root is read-only.
+func inside(dirs []string, target string) bool {
+	for _, d := range dirs {
+		if strings.HasPrefix(target, d+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// mountRoot mounts the root itself: the base and the layers below it, and on top, unless the root is
+// read-only, an upper layer that keeps what is written.
+func (c *child) mountRoot() error {
+	lower := baseTree
+	for i := range c.plan.Spec.Root.Layers {
+		at := stage + "/under" + strconv.Itoa(i)
+		if err := os.Mkdir(at, 0o755); err != nil {
+			return err
+		}
+		if err := attach(c.next(), at, unix.MOUNT_ATTR_RDONLY); err != nil {
+			return err
+		}
+		lower += ":" + at
+	}
+	return c.overlay("root", lower, newRoot)
+}
+
+// mountLower shows a host directory at its place. It is below an overlay if somebody inside could write
+// there: inside root, or the user in a directory of its own. Overlays cost ten times what binds do.
 func (c *child) mountLower(l sandbox.Lower, number int) error {
-	tree := c.trees[indexOf(c.plan.Spec.Root.Lowers, l)]
+	tree := c.next()
 	target, err := c.mountPoint(l.Target, true)
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	if c.plan.Spec.Root.ReadOnly {
+	own := c.dirsIn(l)
+	if c.plan.Spec.Root.ReadOnly || !c.plan.Users && len(own) == 0 {
 		return moveOnto(tree, target, unix.MOUNT_ATTR_RDONLY)
 	}
 	lower := stage + "/lower" + strconv.Itoa(number)
@@ -214,15 +248,24 @@ func (c *child) mountLower(l sandbox.Lower, number int) error {
 		return err
 	}
 	defer upper.Close()
-	for _, d := range c.plan.Spec.Root.Dirs {
-		if i := under(c.plan.Spec.Root.Lowers, d.Target); i < 0 || c.plan.Spec.Root.Lowers[i] != l {
-			continue
-		}
+	for _, d := range own {
 		if err := c.ownDir(upper, strings.TrimPrefix(d.Target, l.Target+"/"), d); err != nil {
 			return err
 		}
 	}
 	return c.overlay(name, lower, "/proc/self/fd/"+strconv.Itoa(int(target.Fd())))
+}
+
+// dirsIn lists the sandbox's own directories that lie in l and in no lower below it.
+func (c *child) dirsIn(l sandbox.Lower) []sandbox.Dir {
+	var list []sandbox.Dir
+	lowers := c.plan.Spec.Root.Lowers
+	for _, d := range c.plan.Spec.Root.Dirs {
+		if i := under(lowers, d.Target); i >= 0 && lowers[i] == l {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 // ownDir makes a directory in an upper layer, so that the merged one has its owner and mode. Its parents
@@ -270,14 +313,25 @@ func (c *child) upper(name string) error {
 	return nil
 }
 
+// overlay mounts the lower trees at target, with the upper layer of that name unless the root is read-only.
 func (c *child) overlay(name, lower, target string) error {
-	if err := c.upper(name); err != nil {
-		return err
+	options := "lowerdir=" + lower + ",userxattr"
+	switch {
+	case !c.plan.Spec.Root.ReadOnly:
+		if err := c.upper(name); err != nil {
+			return err
+		}
+		options += fmt.Sprintf(",upperdir=%s/upper/%s,workdir=%s/work/%s", layerTree, name, layerTree, name)
+	case !strings.Contains(lower, ":"):
+		// A single tree is no overlay.
+		if err := unix.Mount(lower, target, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
+		return setFlags(target, unix.MOUNT_ATTR_RDONLY)
 	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper/%s,workdir=%s/work/%s,userxattr", lower, layerTree, name, layerTree, name)
 	if err := unix.Mount("overlay", target, "overlay", unix.MS_NODEV|unix.MS_NOSUID, options); err != nil {
 		return sandbox.WithHint(fmt.Errorf("cannot mount an overlay: %w", err),
-			"overlays in user namespaces need linux 5.11 and a state directory on ext4, xfs, btrfs or tmpfs; --read-only needs none")
+			"overlays in user namespaces need linux 5.11 and a state directory on ext4, xfs, btrfs or tmpfs; --read-only needs no such directory")
 	}
 	return nil
 }
@@ -291,15 +345,6 @@ func under(lowers []sandbox.Lower, target string) int {
 		}
 	}
 	return best
-}
-
-func indexOf(lowers []sandbox.Lower, l sandbox.Lower) int {
-	for i := range lowers {
-		if lowers[i] == l {
-			return i
-		}
-	}
-	return -1
 }
 
 func rel(target string) string {
