@@ -1,0 +1,65 @@
+// Package audit is the record of what was decided about a sandbox: the event type, where events go, and
+// the file of JSON lines that holds them. It decides nothing, and debugging output has no place in it.
+package audit
+
+import (
+	"errors"
+	"time"
+)
+
+// Kind says what an Event is about.
+type Kind string
+
+// The kinds.
+const (
+	KindDNS     Kind = "dns"     // a question that was refused
+	KindConnect Kind = "connect" // the decision about a connection, before its first byte passes
+	KindClose   Kind = "close"   // the end of a connection that was allowed
+)
+
+// Event is one line of the record. Strings may hold what the sandbox sent; a Sink makes them harmless.
+type Event struct {
+	Time time.Time `json:"time"`
+	Seq  uint64    `json:"seq"` // counts from 1 without gaps; the file sets it
+	Kind Kind      `json:"kind"`
+	// Flow joins a connect event with its close. It counts from 1 in each run of the supervisor.
+	Flow uint64 `json:"flow,omitempty"`
+
+	Host string `json:"host,omitempty"` // the name that was judged
+	Port uint16 `json:"port,omitempty"`
+	Addr string `json:"addr,omitempty"` // the address that was dialled, or refused
+	Type string `json:"type,omitempty"` // DNS question type
+
+	Verdict string `json:"verdict"` // "allow" or "deny"
+	Rule    string `json:"rule,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Error   string `json:"error,omitempty"` // why an allowed connection failed
+
+	BytesOut int64         `json:"bytes_out,omitempty"` // from the sandbox
+	BytesIn  int64         `json:"bytes_in,omitempty"`  // to the sandbox
+	Duration time.Duration `json:"duration_ns,omitempty"`
+	// Missed counts refused questions since the last dns event that were too many to record singly.
+	Missed uint64 `json:"missed,omitempty"`
+}
+
+// Sink takes events. Record may be called from any goroutine and keeps the order of calls; when it
+// returns an error the event is not recorded, and what it speaks of must not happen.
+type Sink interface {
+	Record(Event) error
+}
+
+// Tee records every event in each of its sinks, also when one of them fails. An empty Tee fails: a
+// record that nobody keeps is none.
+type Tee []Sink
+
+// Record returns the errors of all sinks that failed.
+func (t Tee) Record(e Event) error {
+	if len(t) == 0 {
+		return errors.New("cannot record event: there is no sink")
+	}
+	var errs []error
+	for _, sink := range t {
+		errs = append(errs, sink.Record(e))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,139 @@
+// Package egress is the wall around a sandbox's network: it takes the flows and DNS questions that a
+// gateway yields, asks policy about each, and dials, copies and records what is allowed. It knows no
+// backend and keeps no rules of its own; nothing that the sandbox says decides where it connects.
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/gateway"
+	"github.com/bailey-sandbox/bailey/internal/hostname"
+	"github.com/bailey-sandbox/bailey/internal/policy"
+)
+
+// defaultMaxFlows bounds what one sandbox can hold of the host: a flow takes up to six descriptors (two
+// connections, and a pipe each way for splice) and about 20 KiB.
+const defaultMaxFlows = 4096
+
+// Server is the egress of one sandbox. The zero Server but for Audit denies everything. Its fields are
+// set before Serve and then left alone.
+type Server struct {
+	// Policy returns the rules in force; it is asked again for every decision. Nil, or a nil result,
+	// denies.
+	Policy func() *policy.Policy
+	// Resolve looks a name up, once for each allowed connection. Nil is the host's own resolver, both
+	// families. It must return soon after its context ends.
+	Resolve func(context.Context, hostname.Name) ([]netip.Addr, error)
+	// Dial connects to an address that was checked. Nil is the host's own network. It must return soon
+	// after its context ends.
+	Dial func(context.Context, netip.AddrPort) (net.Conn, error)
+	// HostAddrs lists the host's own addresses, which a name may lead to only by a private rule: a
+	// service that listens on all of them trusts the host's firewall, and the sandbox is behind it.
+	// Nil asks the host's interfaces.
+	HostAddrs func() ([]netip.Addr, error)
+	// Audit takes every decision; what it cannot record is denied. It must be set.
+	Audit audit.Sink
+	// Log is for debugging. Nil discards.
+	Log *slog.Logger
+	// MaxFlows is how many flows may be open at once; 0 is 4096. Those beyond are reset.
+	MaxFlows int
+
+	names   nameTable
+	refused throttle
+	flows   atomic.Int64 // open now
+	lastID  atomic.Uint64
+}
+
+// Serve judges everything that src yields, until ctx ends or src is closed, which is no error. Then it
+// closes src, ends every flow and returns when all is gone.
+func (s *Server) Serve(ctx context.Context, src gateway.Source) error {
+	if s.Audit == nil {
+		return errors.New("cannot serve a sandbox's network: there is no audit record")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	packets, streams := src.DNS()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		<-ctx.Done()
+		_ = src.Close()
+		_ = packets.Close()
+		_ = streams.Close()
+	})
+	wg.Go(func() { s.servePackets(ctx, packets) })
+	wg.Go(func() { s.serveStreams(ctx, streams, &wg) })
+	err := s.serveFlows(ctx, src, &wg)
+	cancel()
+	wg.Wait()
+	s.recordMissed()
+	return err
+}
+
+// serveFlows accepts until src ends.
+func (s *Server) serveFlows(ctx context.Context, src gateway.Source, wg *sync.WaitGroup) error {
+	for {
+		f, err := src.Accept()
+		if err != nil {
+			if !s.retry(ctx, "accept a flow", err) {
+				return nil
+			}
+			continue
+		}
+		flow := &flow{Flow: f, id: s.lastID.Add(1), began: time.Now()}
+		if s.flows.Add(1) > s.maxFlows() {
+			s.flows.Add(-1)
+			s.refuse(flow, flow.event(s.target(f.Dst), policy.Decision{
+				Reason: fmt.Sprintf("the sandbox already has %d connections open", s.maxFlows())}))
+			continue
+		}
+		wg.Go(func() {
+			defer s.flows.Add(-1)
+			s.serveFlow(ctx, flow)
+		})
+	}
+}
+
+func (s *Server) maxFlows() int64 {
+	if s.MaxFlows > 0 {
+		return int64(s.MaxFlows)
+	}
+	return defaultMaxFlows
+}
+
+// retry says whether a loop that got err should go on, after a pause: a shortage, of descriptors for
+// one, passes, and ending the loop would leave the sandbox without network for good.
+func (s *Server) retry(ctx context.Context, doing string, err error) bool {
+	if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	s.log().Warn("cannot "+doing, "error", err)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(50 * time.Millisecond):
+		return true
+	}
+}
+
+func (s *Server) policy() *policy.Policy {
+	if s.Policy == nil {
+		return nil
+	}
+	return s.Policy()
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Log
+}
