@@ -14,8 +14,6 @@ import (
 	"log/slog"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/bailey-sandbox/bailey/internal/cgroup"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
@@ -59,8 +57,5 @@ func (b *Backend) Probe(ctx context.Context) (sandbox.Capabilities, error) {
 		return caps, errors.Join(sandbox.ErrUnsupported, err)
 	}
 	caps.Gateway, caps.Overlay = sandbox.Yes(), sandbox.Yes()
-	err = m.Stop(ctx)
-	// The kernel leaves overlay work directories without permission bits.
-	_ = unix.Chmod(dir+"/"+layersDir+"/work", 0o700)
-	return caps, err
+	return caps, errors.Join(m.Stop(ctx), b.Remove(ctx, spec.Name, dir))
 }

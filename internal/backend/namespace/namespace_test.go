@@ -62,7 +62,14 @@ func TestShell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, sandbox.Hint(err))
 	}
-	defer m.Stop(t.Context())
+	defer func() {
+		if err := m.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := newBackend().Remove(t.Context(), "t", dir); err != nil {
+			t.Error(err)
+		}
+	}()
 	conn, err := m.Guest(t.Context())
 	if err != nil {
 		t.Fatal(err)

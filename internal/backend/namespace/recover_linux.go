@@ -151,7 +151,10 @@ func (b *Backend) removeMapped(ids mappings, trees []string) error {
 	cmd.ExtraFiles = []*os.File{gate}
 	var out strings.Builder
 	cmd.Stderr = &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		AmbientCaps: []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER},
+	}
 	if err := cmd.Start(); err != nil {
 		gate.Close()
 		return err

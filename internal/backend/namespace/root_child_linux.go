@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strconv"
@@ -123,9 +124,6 @@ func (c *child) fillBase() error {
 		if err := dir(d.Target, modeOf(d.Mode)); err != nil {
 			return err
 		}
-		if err := c.own(base.Chown, rel(d.Target), d.Own); err != nil {
-			return err
-		}
 	}
 	for _, l := range spec.Root.Lowers {
 		if err := dir(l.Target, 0o755); err != nil {
@@ -151,7 +149,23 @@ func (c *child) fillBase() error {
 			return err
 		}
 	}
-	return c.own(base.Chown, ".", false)
+	return c.ownBase(base)
+}
+
+// ownBase gives the base to inside root, where there is one, but for the user's own directories.
+func (c *child) ownBase(base *os.Root) error {
+	err := fs.WalkDir(base.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return c.own(base.Lchown, name, false)
+	})
+	for _, d := range c.plan.Spec.Root.Dirs {
+		if err == nil && d.Own && under(c.plan.Spec.Root.Lowers, d.Target) < 0 {
+			err = c.own(base.Chown, rel(d.Target), true)
+		}
+	}
+	return err
 }
 
 // own gives a path to the sandbox's user or, where other ids exist, to inside root.
