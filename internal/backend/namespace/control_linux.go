@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -24,20 +25,51 @@ func controlPair() (ours *net.UnixConn, theirs *os.File, err error) {
 		return nil, nil, err
 	}
 	theirs = os.NewFile(uintptr(fds[1]), "control")
-	ours, err = controlConn(os.NewFile(uintptr(fds[0]), "control"))
+	defer unix.Close(fds[0])
+	ours, err = controlConn(fds[0])
 	if err != nil {
 		theirs.Close()
 	}
 	return ours, theirs, err
 }
 
-func controlConn(f *os.File) (*net.UnixConn, error) {
+// controlConn makes a connection of a duplicate of fd, which stays open.
+func controlConn(fd int) (*net.UnixConn, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(dup), "control")
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, err
 	}
 	return c.(*net.UnixConn), nil
+}
+
+// memoryFile holds v as JSON, to be handed to another process.
+func memoryFile(name string, v any) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := json.NewEncoder(f).Encode(v); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readMemoryFile closes f.
+func readMemoryFile(f *os.File, v any) error {
+	defer f.Close()
+	return json.NewDecoder(f).Decode(v)
 }
 
 func send(c *net.UnixConn, message []byte, files ...*os.File) error {

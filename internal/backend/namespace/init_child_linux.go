@@ -1,12 +1,12 @@
 package namespace
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,41 +16,43 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
-// Descriptors that the child is started with.
+// Descriptors that the child is started with. Both outlive its second execve.
 const (
 	fdControl = 3 // see controlPair
 	fdLock    = 4 // the machine's lock, held until the child ends
+	fdGuest   = 5 // the guest's configuration, from the second execve on
 )
 
-// Main is the whole life of a machine's first process. It returns the process's exit code; args are what
-// follows Child on the command line.
+// guestStage is the argument of the child's second execve.
+const guestStage = "guest"
+
+// Main is the whole life of a machine's first process, in two programs: the first sets the sandbox up and
+// locks itself in, then the second, without the first one's rights or memory, is the guest. It returns the
+// process's exit code; args are what follows Child on the command line.
 func Main(args []string) int {
-	if len(args) > 0 && args[0] == "remove" {
+	switch {
+	case len(args) > 0 && args[0] == "remove":
 		return removeMain(args[1:])
+	case len(args) > 0 && args[0] == guestStage:
+		return guestMain()
 	}
+	// Rights belong to threads: the one that gives them up must be the one that makes the last execve.
+	runtime.LockOSThread()
 	// Descriptors that the user's shell left open must not reach a session, nor stay here.
 	if err := closeOthers(fdControl, fdLock); err != nil {
 		fmt.Fprintln(os.Stderr, "cannot close inherited descriptors:", err)
 		return 1
 	}
-	control, err := controlConn(os.NewFile(fdControl, "control"))
+	control, err := controlConn(fdControl)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "no control socket:", err)
 		return 1
 	}
 	c := &child{control: control}
-	sockets, err := c.setUp()
-	if err != nil {
+	if err := c.setUp(); err != nil {
 		_ = send(control, report{Error: err.Error(), Hint: sandbox.Hint(err)}.encode())
-		return 1
 	}
-	err = send(control, report{}.encode(), sockets...)
-	closeAll(sockets)
-	if err != nil {
-		return 1
-	}
-	c.serve()
-	return 0
+	return 1
 }
 
 // child is the first process while it sets the machine up.
@@ -60,47 +62,52 @@ type child struct {
 	trees   []*os.File // detached mounts that are not attached yet, in the order of sources
 }
 
-// setUp builds the sandbox around this process and locks it in. The order matters: all of the host that
-// is needed is opened first, the gateway is built while the host's /proc is still there, and rights are
-// given up last.
-func (c *child) setUp() ([]*os.File, error) {
+// setUp builds the sandbox around this process, locks it in and becomes the guest; it returns only when
+// that fails. The order matters: all of the host that is needed is opened first, the gateway is built
+// while the host's /proc is still there, and rights are given up last.
+func (c *child) setUp() error {
 	if err := c.receivePlan(); err != nil {
-		return nil, fmt.Errorf("cannot read the plan: %w", err)
+		return fmt.Errorf("cannot read the plan: %w", err)
 	}
 	spec := &c.plan.Spec
-	type network struct {
-		sockets []*os.File
-		err     error
-	}
-	built := make(chan network, 1)
-	go func() {
-		var n network
-		if spec.Network == sandbox.NetworkGateway {
-			n.sockets, n.err = gateway.Build()
-		}
-		if n.err == nil {
-			n.err = gateway.Loopback()
-		}
-		built <- n
-	}()
+	built := make(chan error, 1)
+	go func() { built <- c.buildNetwork() }()
 	err := c.buildRoot()
-	n := <-built
-	if err == nil {
-		err = n.err
-	}
-	if err == nil {
-		err = forbidNamespaces()
-	}
-	if err == nil {
-		err = c.enter()
-	}
-	if err == nil {
-		err = lockIn(c.plan.Users)
+	if e := <-built; err == nil {
+		err = e
 	}
 	if err != nil {
-		closeAll(n.sockets)
+		return err
 	}
-	return n.sockets, err
+	config, err := memoryFile("guest", guest.Config{
+		User: spec.User, Env: spec.Env, Workdir: spec.Workdir, Init: true, Users: c.plan.Users,
+	})
+	if err != nil {
+		return err
+	}
+	if err := forbidNamespaces(); err != nil {
+		return err
+	}
+	if err := c.enter(); err != nil {
+		return err
+	}
+	return becomeGuest(config, c.plan.Users)
+}
+
+// buildNetwork sends the gateway's sockets to the supervisor and keeps none.
+func (c *child) buildNetwork() error {
+	if c.plan.Spec.Network == sandbox.NetworkGateway {
+		sockets, err := gateway.Build()
+		if err != nil {
+			return err
+		}
+		err = send(c.control, []byte("sockets"), sockets...)
+		closeAll(sockets)
+		if err != nil {
+			return err
+		}
+	}
+	return gateway.Loopback()
 }
 
 // next takes the next tree.
@@ -119,7 +126,7 @@ func (c *child) receivePlan() error {
 	if len(files) != 1 {
 		return fmt.Errorf("%d files instead of 1", len(files))
 	}
-	if err := json.NewDecoder(files[0]).Decode(&c.plan); err != nil {
+	if err := readMemoryFile(files[0], &c.plan); err != nil {
 		return err
 	}
 	want := len(sources(&c.plan.Spec))
@@ -151,14 +158,45 @@ func (c *child) enter() error {
 	return unix.Sethostname([]byte(c.plan.Spec.Hostname))
 }
 
-// serve is the guest's life: streams arrive on the control socket until the supervisor closes it or dies.
-func (c *child) serve() {
-	s := c.plan.Spec
-	server := guest.New(guest.Config{
-		User: s.User, Env: s.Env, Workdir: s.Workdir, Init: true, Users: c.plan.Users,
-	}, slog.New(slog.DiscardHandler))
+// becomeGuest gives up what the set-up needed and runs this program again as the guest.
+func becomeGuest(config *os.File, users bool) error {
+	if err := unix.Dup3(int(config.Fd()), fdGuest, 0); err != nil {
+		return err
+	}
+	for _, fd := range []uintptr{fdControl, fdLock} {
+		if _, err := unix.FcntlInt(fd, unix.F_SETFD, 0); err != nil {
+			return err
+		}
+	}
+	if err := lockIn(users); err != nil {
+		return err
+	}
+	err := unix.Exec("/proc/self/exe", []string{"bailey", Child, guestStage}, []string{})
+	return fmt.Errorf("cannot start the guest: %w", err)
+}
+
+// guestMain is the guest's life: streams arrive on the control socket until the supervisor closes it or dies.
+func guestMain() int {
+	// Not dumpable: no process of the same user may look at this one's memory, descriptors or program.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return 1
+	}
+	unix.CloseOnExec(fdLock)
+	control, err := controlConn(fdControl)
+	if err != nil {
+		return 1
+	}
+	var config guest.Config
+	if err := readMemoryFile(os.NewFile(fdGuest, "guest"), &config); err != nil {
+		_ = send(control, report{Error: "the guest cannot read its configuration: " + err.Error()}.encode())
+		return 1
+	}
+	server := guest.New(config, slog.New(slog.DiscardHandler))
+	if err := send(control, report{}.encode()); err != nil {
+		return 1
+	}
 	for {
-		_, files, err := receive(c.control)
+		_, files, err := receive(control)
 		if err != nil {
 			break
 		}
@@ -171,6 +209,7 @@ func (c *child) serve() {
 		}
 	}
 	_ = server.Close()
+	return 0
 }
 
 // closeOthers closes every descriptor above 2 but keep and the Go runtime's own, which are of types that

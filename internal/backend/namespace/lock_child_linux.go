@@ -3,15 +3,14 @@ package namespace
 import (
 	"fmt"
 	"os"
-	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// lockIn gives up, for good and on every thread, what the set-up needed. After it this process holds no
-// capability, unless users is set: then it keeps those that it needs to start sessions of other users, in
-// its own user namespace and over its own ids only. A session of the sandbox's user has none in any case.
+// lockIn gives up, for good, what the set-up needed, on the calling thread; the execve that follows makes
+// it the only one. After that the process holds no capability, unless users is set: then it is root of its
+// own user namespace, with those capabilities that it needs to start sessions of other users, over its own
+// ids only. A session of the sandbox's user has none in any case.
 func lockIn(users bool) error {
 	// Sessions must not leave memory images on the host.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
@@ -21,12 +20,8 @@ func lockIn(users bool) error {
 	if err := dropCapabilities(users); err != nil {
 		return err
 	}
-	if err := allThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot set no_new_privs: %w", err)
-	}
-	// Not dumpable: no process of the same user may look at this one's memory, descriptors or program.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("cannot make the first process undumpable: %w", err)
 	}
 	return filterSystemCalls()
 }
@@ -60,15 +55,19 @@ func dropCapabilities(users bool) error {
 		for _, c := range keptForUsers() {
 			keep |= 1 << c
 		}
+		// Root keeps its capabilities over an execve, within the bounding set; nobody else does.
+		if err := becomeRoot(); err != nil {
+			return fmt.Errorf("cannot become root inside: %w", err)
+		}
 	}
-	if err := allThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot clear ambient capabilities: %w", err)
 	}
 	for c := uintptr(0); c < 64; c++ {
 		if keep&(1<<c) != 0 {
 			continue
 		}
-		if err := allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c); err != nil {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
 			if err == unix.EINVAL {
 				break // the kernel's last capability was the one before
 			}
@@ -80,16 +79,18 @@ func dropCapabilities(users bool) error {
 		{Effective: uint32(keep), Permitted: uint32(keep)},
 		{Effective: uint32(keep >> 32), Permitted: uint32(keep >> 32)},
 	}
-	if err := allThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data))); err != nil {
+	if err := unix.Capset(&header, &data[0]); err != nil {
 		return fmt.Errorf("cannot drop capabilities: %w", err)
 	}
 	return nil
 }
 
-// allThreads makes a system call on every thread of this process: rights belong to threads.
-func allThreads(trap, a1, a2 uintptr) error {
-	if _, _, errno := syscall.AllThreadsSyscall(trap, a1, a2, 0); errno != 0 {
-		return errno
+// becomeRoot changes the calling thread's ids only, unlike the functions of package syscall.
+func becomeRoot() error {
+	for _, call := range []uintptr{unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
+		if _, _, errno := unix.RawSyscall(call, 0, 0, 0); errno != 0 {
+			return errno
+		}
 	}
 	return nil
 }

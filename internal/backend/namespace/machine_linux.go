@@ -38,7 +38,8 @@ func (m *machine) Guest(context.Context) (net.Conn, error) {
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "stream")
 	defer theirs.Close()
-	ours, err := controlConn(os.NewFile(uintptr(fds[0]), "stream"))
+	defer unix.Close(fds[0])
+	ours, err := controlConn(fds[0])
 	if err != nil {
 		return nil, err
 	}

@@ -54,8 +54,7 @@ func sources(spec *sandbox.Spec) []source {
 // layersDir, in the machine's directory, holds upper/ and work/ of every overlay.
 const layersDir = "layers"
 
-// report is what the child answers on the control socket: the gateway's sockets ride along with a
-// report that has no error.
+// report is what the child says when the sandbox stands, or why it does not.
 type report struct {
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`

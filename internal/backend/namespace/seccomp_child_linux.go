@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filterSystemCalls installs the filter on every thread. It cannot be taken off again.
+// filterSystemCalls installs the filter on the calling thread. It cannot be taken off again, and every
+// program that is started from here on has it too.
 func filterSystemCalls() error {
 	program, err := bpf.Assemble(systemCallFilter())
 	if err != nil {
@@ -19,7 +20,7 @@ func filterSystemCalls() error {
 		raw[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
 	}
 	prog := unix.SockFprog{Len: uint16(len(raw)), Filter: &raw[0]}
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog))); errno != 0 {
 		return fmt.Errorf("cannot install the system call filter: %w", errno)
 	}
 	return nil

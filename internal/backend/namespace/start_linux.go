@@ -134,7 +134,7 @@ func (m *machine) handOver(spec sandbox.Spec, ids mappings) error {
 		}
 		defer closeAll(trees)
 	}
-	memory, err := planFile(plan{Spec: spec, Opened: asRoot, Users: asRoot || ids.helper})
+	memory, err := memoryFile("plan", plan{Spec: spec, Opened: asRoot, Users: asRoot || ids.helper})
 	if err != nil {
 		return err
 	}
@@ -149,27 +149,35 @@ func (m *machine) handOver(spec sandbox.Spec, ids mappings) error {
 		}
 		trees = trees[n:]
 	}
-	message, sockets, err := receive(m.control)
-	if err != nil {
-		return m.lost(err)
-	}
-	var answer report
-	if err := json.Unmarshal(message, &answer); err != nil {
-		closeAll(sockets)
-		return m.lost(err)
-	}
-	if answer.Error != "" {
-		closeAll(sockets)
-		err := explain(fmt.Errorf("%s: %w", answer.Error, sandbox.ErrContainment))
+	return m.awaitReady()
+}
+
+// awaitReady takes the gateway's sockets, if there are any, and then the child's report.
+func (m *machine) awaitReady() error {
+	for {
+		message, sockets, err := receive(m.control)
+		if err != nil {
+			return m.lost(err)
+		}
+		if len(sockets) > 0 {
+			if m.flows, err = gateway.Open(sockets); err != nil {
+				return err
+			}
+			continue
+		}
+		var answer report
+		if err := json.Unmarshal(message, &answer); err != nil {
+			return m.lost(err)
+		}
+		if answer.Error == "" {
+			return nil
+		}
+		err = fmt.Errorf("%s: %w", answer.Error, sandbox.ErrContainment)
 		if answer.Hint != "" {
 			err = sandbox.WithHint(err, answer.Hint)
 		}
 		return err
 	}
-	if spec.Network == sandbox.NetworkGateway {
-		m.flows, err = gateway.Open(sockets)
-	}
-	return err
 }
 
 // lost explains a child that is gone, with what stands in the supervisor's log.
@@ -178,21 +186,4 @@ func (m *machine) lost(err error) error {
 		return fmt.Errorf("the sandbox's first process died while it was set up: %w", sandbox.ErrContainment)
 	}
 	return fmt.Errorf("cannot talk to the sandbox's first process: %w", err)
-}
-
-func planFile(p plan) (*os.File, error) {
-	fd, err := unix.MemfdCreate("plan", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), "plan")
-	if err := json.NewEncoder(f).Encode(p); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
