@@ -2,7 +2,6 @@ package namespace
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -20,21 +19,33 @@ import (
 const (
 	fdControl = 3 // see controlPair
 	fdLock    = 4 // the machine's lock, held until the child ends
-	fdGuest   = 5 // the guest's configuration, from the second execve on
+	// From the second execve on; the numbers are out of reach of what the first program has open.
+	fdGuest = 1000 // the guest's configuration
+	fdMover = 1001 // the mover's socket
 )
 
-// guestStage is the argument of the child's second execve.
-const guestStage = "guest"
+// Arguments that follow Child: the second program of the first process, the process that changes its
+// root, and the one that removes a machine's layers.
+const (
+	stageGuest  = "guest"
+	stageMove   = "move"
+	stageRemove = "remove"
+)
 
 // Main is the whole life of a machine's first process, in two programs: the first sets the sandbox up and
 // locks itself in, then the second, without the first one's rights or memory, is the guest. It returns the
 // process's exit code; args are what follows Child on the command line.
 func Main(args []string) int {
-	switch {
-	case len(args) > 0 && args[0] == "remove":
-		return removeMain(args[1:])
-	case len(args) > 0 && args[0] == guestStage:
-		return guestMain()
+	if len(args) > 0 {
+		switch args[0] {
+		case stageGuest:
+			return guestMain()
+		case stageMove:
+			return moveMain()
+		case stageRemove:
+			return removeMain(args[1:])
+		}
+		return 1
 	}
 	// Rights belong to threads: the one that gives them up must be the one that makes the last execve.
 	runtime.LockOSThread()
@@ -70,9 +81,13 @@ func (c *child) setUp() error {
 		return fmt.Errorf("cannot read the plan: %w", err)
 	}
 	spec := &c.plan.Spec
+	mover, err := startMover()
+	if err != nil {
+		return err
+	}
 	built := make(chan error, 1)
 	go func() { built <- c.buildNetwork() }()
-	err := c.buildRoot()
+	err = c.buildRoot()
 	if e := <-built; err == nil {
 		err = e
 	}
@@ -88,10 +103,10 @@ func (c *child) setUp() error {
 	if err := forbidNamespaces(); err != nil {
 		return err
 	}
-	if err := c.enter(); err != nil {
+	if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
 		return err
 	}
-	return becomeGuest(config, c.plan.Users)
+	return becomeGuest(config, mover, c.plan.Users)
 }
 
 // buildNetwork sends the gateway's sockets to the supervisor and keeps none.
@@ -140,28 +155,21 @@ func (c *child) receivePlan() error {
 	return nil
 }
 
-// enter makes the new root the only one and names the host.
-func (c *child) enter() error {
-	if err := unix.Chdir(newRoot); err != nil {
-		return err
-	}
-	// pivot_root(2): with "." twice the old root ends up on top of the new one, and is unmounted from there.
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("cannot change the root: %w", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("cannot leave the host's root: %w", err)
-	}
-	if err := unix.Chdir("/"); err != nil {
-		return err
-	}
-	return unix.Sethostname([]byte(c.plan.Spec.Hostname))
-}
-
 // becomeGuest gives up what the set-up needed and runs this program again as the guest.
-func becomeGuest(config *os.File, users bool) error {
-	if err := unix.Dup3(int(config.Fd()), fdGuest, 0); err != nil {
-		return err
+func becomeGuest(config, mover *os.File, users bool) error {
+	// First out of the way, since either may sit on the other's place.
+	var aside [2]int
+	for i, f := range []*os.File{config, mover} {
+		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, fdMover+1)
+		if err != nil {
+			return err
+		}
+		aside[i] = fd
+	}
+	for i, fd := range []int{fdGuest, fdMover} {
+		if err := unix.Dup3(aside[i], fd, 0); err != nil {
+			return err
+		}
 	}
 	for _, fd := range []uintptr{fdControl, fdLock} {
 		if _, err := unix.FcntlInt(fd, unix.F_SETFD, 0); err != nil {
@@ -171,7 +179,7 @@ func becomeGuest(config *os.File, users bool) error {
 	if err := lockIn(users); err != nil {
 		return err
 	}
-	err := unix.Exec("/proc/self/exe", []string{"bailey", Child, guestStage}, []string{})
+	err := unix.Exec("/proc/self/exe", []string{"bailey", Child, stageGuest}, []string{})
 	return fmt.Errorf("cannot start the guest: %w", err)
 }
 
@@ -186,9 +194,14 @@ func guestMain() int {
 	if err != nil {
 		return 1
 	}
+	unix.Close(fdControl)
 	var config guest.Config
-	if err := readMemoryFile(os.NewFile(fdGuest, "guest"), &config); err != nil {
-		_ = send(control, report{Error: "the guest cannot read its configuration: " + err.Error()}.encode())
+	err = readMemoryFile(os.NewFile(fdGuest, "guest"), &config)
+	if err == nil {
+		err = moveIn(os.NewFile(fdMover, "mover"))
+	}
+	if err != nil {
+		_ = send(control, report{Error: "cannot start the guest: " + err.Error()}.encode())
 		return 1
 	}
 	server := guest.New(config, slog.New(slog.DiscardHandler))
@@ -240,18 +253,4 @@ next:
 		unix.CloseOnExec(k)
 	}
 	return nil
-}
-
-// removeMain deletes directories of a machine with the rights of its user namespace. It waits until the
-// namespace's ids are mapped: its parent then closes descriptor 3.
-func removeMain(trees []string) int {
-	if _, err := io.ReadAll(os.NewFile(3, "gate")); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if err := removeTrees(trees); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
 }

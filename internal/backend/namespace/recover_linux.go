@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -146,7 +147,7 @@ func (b *Backend) removeMapped(ids mappings, trees []string) error {
 		return err
 	}
 	defer open.Close()
-	cmd := exec.Command(b.self, append([]string{Child, "remove"}, trees...)...)
+	cmd := exec.Command(b.self, append([]string{Child, stageRemove}, trees...)...)
 	cmd.Env = []string{}
 	cmd.ExtraFiles = []*os.File{gate}
 	var out strings.Builder
@@ -168,6 +169,20 @@ func (b *Backend) removeMapped(ids mappings, trees []string) error {
 		return fmt.Errorf("cannot remove the sandbox's layers: %v: %s", err, strings.TrimSpace(out.String()))
 	}
 	return nil
+}
+
+// removeMain is removeMapped's other end. It waits until the ids of its user namespace are mapped: its
+// parent then closes descriptor 3.
+func removeMain(trees []string) int {
+	if _, err := io.ReadAll(os.NewFile(3, "gate")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := removeTrees(trees); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // treeStats adds up the processes below pid, from the host's /proc.
