@@ -13,8 +13,8 @@ func (h hinted) Unwrap() error { return h.error }
 // WithHint attaches to err the exact command or change that helps. The hint is printed on its own line
 // and is no part of the message.
 func WithHint(err error, hint string) error {
-	if err == nil {
-		return nil
+	if err == nil || hint == "" {
+		return err
 	}
 	return hinted{err, hint}
 }

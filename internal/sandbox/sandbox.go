@@ -19,6 +19,8 @@ var (
 	ErrUnsupported = errors.New("not supported here")
 	// ErrContainment: a promised protection could not be set up. Nothing was started (exit code 122).
 	ErrContainment = errors.New("containment not met")
+	// ErrPolicy: the network policy that was asked for cannot be set up. Nothing was started (exit code 123).
+	ErrPolicy = errors.New("network policy not set up")
 )
 
 // Backend starts machines of one isolation kind. Its methods may be called from any goroutine.

@@ -35,8 +35,9 @@ type Record struct {
 	Allow        []string       `json:"allow,omitempty"`   // rules as --allow takes them
 	ReadOnly     bool           `json:"read_only,omitempty"`
 	Limits       sandbox.Limits `json:"limits,omitzero"`
-	MachineID    string         `json:"machine_id"` // 32 hexadecimal digits, random; set by Create
-	Created      time.Time      `json:"created"`    // set by Create
+	Temporary    bool           `json:"temporary,omitempty"` // removed when its agent has ended
+	MachineID    string         `json:"machine_id"`          // 32 hexadecimal digits, random; set by Create
+	Created      time.Time      `json:"created"`             // set by Create
 }
 
 // Workspace is a host directory that appears inside at its own path.

@@ -1,0 +1,109 @@
+// Package cli is bailey's command line: one file for each verb, each with a constructor, its options and
+// a function that takes a context and uses the given streams. It parses, asks the supervisor's socket, and
+// prints. Nothing here decides what a sandbox may do, and nothing but package cmd may import it.
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/supervise"
+)
+
+// Config is what the command line gets from the process that it runs in.
+type Config struct {
+	// Self is the path of the running binary, which is executed again as the supervisor.
+	Self string
+	// Backends lists what this binary can run, the preferred one first. A function because only some
+	// verbs need it, in another process.
+	Backends func(log *slog.Logger) []sandbox.Backend
+	Environ  []string
+	Streams  Streams
+}
+
+// Main runs one command line, without the program's name, and returns the exit code. When ctx ends, what
+// is under way is given up and cleaned up.
+func Main(ctx context.Context, args []string, cfg Config) int {
+	// The supervisor is on the path of every cold start: it does without the command tree.
+	if len(args) > 0 && args[0] == supervise.Verb {
+		return supervise.Main(args[1:], cfg.Backends)
+	}
+	a := &app{cfg: cfg, Streams: cfg.Streams}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = &exitError{code: 130} // Ctrl-C, as a shell reports it
+	}
+	a.printError(err)
+	return exitCode(err)
+}
+
+// app is what every verb shares.
+type app struct {
+	cfg Config
+	Streams
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bailey",
+		Short: "Run coding agents at full autonomy inside a sandbox",
+		Long: `bailey runs a coding agent at full autonomy inside a sandbox on your own machine: it sees the
+workspace that you name, a toolchain, and the network hosts that you allow. Nothing else.`,
+		Example:       "  bailey run claude .\n  bailey ls -a\n  bailey exec -it claude-shop bash",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError(cmd, "unknown command %q", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetUsageTemplate(root.UsageTemplate() + exitCodesHelp)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%s", err) })
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddCommand(
+		newRun(a), newCreate(a), newStart(a), newStop(a), newRestart(a), newRm(a), newPrune(a),
+		newLs(a), newInspect(a), newLogs(a), newAttach(a), newExec(a), newCp(a), newWait(a), newStats(a),
+		newDoctor(a), newVersion(a),
+	)
+	return root
+}
+
+// getenv is os.Getenv on the configured environment.
+func (a *app) getenv(key string) string {
+	v, _ := lookup(a.cfg.Environ, key)
+	return v
+}
+
+// lookup finds key in environ; as in execve's callers, the last one counts.
+func lookup(environ []string, key string) (string, bool) {
+	for _, kv := range slices.Backward(environ) {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == key {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// store opens the state directory.
+func (a *app) store() (*state.Store, error) {
+	dirs, err := state.Locate(a.getenv, uid())
+	if err != nil {
+		return nil, err
+	}
+	return state.Open(dirs)
+}

@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/state"
+)
+
+func newStart(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "start NAME...",
+		Short:             "Start sandboxes without their agents",
+		Long:              "Start sandboxes, so that exec works. Their agents are started by bailey run NAME.",
+		Example:           "  bailey start claude-shop",
+		Args:              takes(1, -1, "NAME"),
+		ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(args, func(sb *state.Sandbox) error { return a.start(cmd.Context(), sb) }, false)
+		},
+	}
+}
+
+func (a *app) start(ctx context.Context, sb *state.Sandbox) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	_, _, err = a.up(ctx, store, sb)
+	return err
+}
+
+func newStop(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "stop NAME...",
+		Short:             "Stop sandboxes",
+		Long:              "End everything that runs in sandboxes. Their files stay for the next start.",
+		Example:           "  bailey stop claude-shop\n  bailey stop $(bailey ls -q)",
+		Args:              takes(1, -1, "NAME"),
+		ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(args, func(sb *state.Sandbox) error { return a.down(cmd.Context(), sb) }, true)
+		},
+	}
+}
+
+func newRestart(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "restart NAME...",
+		Short:             "Stop sandboxes and start them again",
+		Long:              "Stop sandboxes and start them again, without their agents.",
+		Example:           "  bailey restart claude-shop",
+		Args:              takes(1, -1, "NAME"),
+		ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(args, func(sb *state.Sandbox) error {
+				return errors.Join(a.down(cmd.Context(), sb), a.start(cmd.Context(), sb))
+			}, false)
+		},
+	}
+}
+
+func newRm(a *app) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:               "rm [-f] NAME...",
+		Short:             "Remove sandboxes",
+		Long:              "Remove sandboxes and everything in them. Workspaces are not touched.",
+		Example:           "  bailey rm claude-shop\n  bailey rm -f $(bailey ls -aq)",
+		Args:              takes(1, -1, "NAME"),
+		ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(args, func(sb *state.Sandbox) error { return a.rm(cmd.Context(), sb, force) }, true)
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "stop a running sandbox first")
+	return cmd
+}
+
+func (a *app) rm(ctx context.Context, sb *state.Sandbox, force bool) error {
+	held, _, err := sb.Locked()
+	if err != nil {
+		return err
+	}
+	if held && !force {
+		return sandbox.WithHint(fmt.Errorf("cannot remove %s: it is running", sb.Name), "bailey rm -f "+sb.Name)
+	}
+	if held {
+		if err := a.down(ctx, sb); err != nil {
+			return err
+		}
+	}
+	return a.remove(ctx, sb)
+}
+
+func newPrune(a *app) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:     "prune [-f]",
+		Short:   "Remove every sandbox that does not run",
+		Long:    "Remove every sandbox that does not run, and what interrupted removals have left. Workspaces are not touched.",
+		Example: "  bailey prune -f",
+		Args:    takes(0, 0, ""),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.prune(cmd.Context(), force) },
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
+	return cmd
+}
+
+func (a *app) prune(ctx context.Context, force bool) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	entries, err := store.List()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		if held, _, err := e.Sandbox.Locked(); err == nil && !held {
+			names = append(names, e.Name)
+		}
+	}
+	if len(names) > 0 && !force {
+		if err := a.confirm(fmt.Sprintf("Remove %d sandboxes and everything in them?", len(names))); err != nil {
+			return err
+		}
+	}
+	err = a.each(names, func(sb *state.Sandbox) error { return a.rm(ctx, sb, false) }, true)
+	return errors.Join(err, store.Sweep())
+}
+
+// confirm asks the person at the terminal. Where there is none, the answer is no.
+func (a *app) confirm(question string) error {
+	if !a.isTTY() {
+		return sandbox.WithHint(errors.New("there is no terminal to ask for confirmation"), "bailey prune -f")
+	}
+	fmt.Fprintf(a.Err, "%s [y/N] ", question)
+	var answer string
+	_, _ = fmt.Fscanln(a.In, &answer)
+	if answer != "y" && answer != "Y" && answer != "yes" {
+		return errors.New("nothing was removed")
+	}
+	return nil
+}

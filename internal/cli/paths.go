@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/workspace"
+)
+
+// cutReadOnly splits the suffix ":ro" off. It always is one: who has a directory of that name writes a
+// slash behind it.
+func cutReadOnly(text string) (path string, readOnly bool) {
+	return strings.CutSuffix(text, ":ro")
+}
+
+// workspaces resolves the PATH arguments, "." when there are none.
+func (a *app) workspaces(paths []string) ([]state.Workspace, error) {
+	if len(paths) == 0 {
+		paths = []string{"."}
+	}
+	roots, err := a.roots()
+	if err != nil {
+		return nil, err
+	}
+	var all []state.Workspace
+	for _, text := range paths {
+		path, readOnly := cutReadOnly(text)
+		resolved, err := workspace.Resolve(path, roots)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, state.Workspace{Path: resolved, ReadOnly: readOnly})
+	}
+	return all, nil
+}
+
+// volumes resolves HOST[:GUEST][:ro]. Without GUEST the directory appears at its own path.
+func (a *app) volumes(texts []string) ([]state.Volume, error) {
+	roots, err := a.roots()
+	if err != nil {
+		return nil, err
+	}
+	var all []state.Volume
+	for _, text := range texts {
+		rest, readOnly := cutReadOnly(text)
+		host, guest, _ := strings.Cut(rest, ":")
+		resolved, err := workspace.Resolve(host, roots)
+		if err != nil {
+			return nil, err
+		}
+		if guest == "" {
+			guest = resolved
+		}
+		all = append(all, state.Volume{Host: resolved, Guest: filepath.Clean(guest), ReadOnly: readOnly})
+	}
+	return all, nil
+}
+
+// roots is what package workspace must know to refuse dangerous directories.
+func (a *app) roots() (workspace.Roots, error) {
+	dirs, err := state.Locate(a.getenv, uid())
+	if err != nil {
+		return workspace.Roots{}, err
+	}
+	return workspace.Roots{Home: a.getenv("HOME"), Own: []string{dirs.State, dirs.Data, dirs.Config}}, nil
+}

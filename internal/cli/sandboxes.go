@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bailey-sandbox/bailey/internal/agent"
+	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/guestproto"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/supervise"
+)
+
+// settle is how often a supervisor that is starting or ending is asked again.
+const settle = 10 * time.Millisecond
+
+// load opens the state directory and reads one sandbox.
+func (a *app) load(name string) (*state.Sandbox, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	return store.Load(name)
+}
+
+// up returns the supervisor of sb, which it starts when none is there. started says whether it did.
+func (a *app) up(ctx context.Context, store *state.Store, sb *state.Sandbox) (c *api.Client, started bool, err error) {
+	for {
+		c, err := api.Dial(ctx, sb.Dir)
+		if !errors.Is(err, api.ErrNotRunning) {
+			return c, false, err
+		}
+		held, _, err := sb.Locked()
+		if err != nil {
+			return nil, false, err
+		}
+		if held { // somebody else's start or stop is under way
+			select {
+			case <-ctx.Done():
+				return nil, false, ctx.Err()
+			case <-time.After(settle):
+				continue
+			}
+		}
+		version, err := a.ensureAgent(ctx, store, sb)
+		if err != nil {
+			return nil, false, err
+		}
+		err = supervise.Spawn(ctx, a.cfg.Self, sb, version, a.cfg.Environ)
+		if errors.Is(err, api.ErrRunning) {
+			continue // another start was faster
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		c, err = api.Dial(ctx, sb.Dir)
+		return c, true, err
+	}
+}
+
+// ensureAgent fetches the sandbox's agent when it is not in the cache, and returns its exact version.
+func (a *app) ensureAgent(ctx context.Context, store *state.Store, sb *state.Sandbox) (string, error) {
+	ag, err := agent.Find(sb.Agent, nil)
+	if err != nil {
+		return "", err
+	}
+	registry, err := agent.ReadRegistry(a.getenv("HOME"), a.getenv)
+	if err != nil {
+		return "", err
+	}
+	progress := a.newProgress("fetching " + ag.Name)
+	defer progress.done()
+	cache := agent.Store{
+		Dir:      filepath.Join(store.Dirs().Data, state.AgentsDir),
+		Registry: registry,
+		Platform: agent.HostPlatform(),
+		Progress: progress.update,
+	}
+	installed, err := cache.Ensure(ctx, ag, sb.AgentVersion)
+	if err != nil {
+		return "", err
+	}
+	if installed.Stale != nil {
+		a.note("using %s %s from the cache: %s", ag.Name, installed.Version, installed.Stale)
+	}
+	return installed.Version, nil
+}
+
+// running returns the supervisor of a sandbox that must be running.
+func (a *app) running(ctx context.Context, name string) (*api.Client, *state.Sandbox, error) {
+	sb, err := a.load(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := api.Dial(ctx, sb.Dir)
+	if errors.Is(err, api.ErrNotRunning) {
+		return nil, nil, sandbox.WithHint(fmt.Errorf("the sandbox %s is not running", name), "bailey start "+name)
+	}
+	return c, sb, err
+}
+
+// guest opens a stream and speaks guestproto on it.
+func guest(ctx context.Context, c *api.Client) (*guestproto.Client, error) {
+	conn, err := c.Stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return guestproto.Dial(ctx, conn)
+}
+
+// down stops sb and returns when its supervisor has ended. Stopping what does not run is no error.
+func (a *app) down(ctx context.Context, sb *state.Sandbox) error {
+	for {
+		c, err := api.Dial(ctx, sb.Dir)
+		if err == nil {
+			err = c.Stop(ctx)
+		}
+		held, pid, lockErr := sb.Locked()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case lockErr != nil:
+			return lockErr
+		case !held:
+			return nil
+		case err != nil && !errors.Is(err, api.ErrNotRunning):
+			return sandbox.WithHint(fmt.Errorf("cannot stop %s: %w", sb.Name, err), fmt.Sprintf("kill %d", pid))
+		}
+		select { // starting, or about to end
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(settle):
+		}
+	}
+}
+
+// recover lets the backend clear away what a dead supervisor left. Without a known backend, all are asked:
+// a damaged record must not keep its remains alive.
+func (a *app) recover(ctx context.Context, sb *state.Sandbox) error {
+	var errs []error
+	for _, b := range a.cfg.Backends(a.log()) {
+		if sb.Backend == "" || sb.Backend == "auto" || sb.Backend == b.Name() {
+			errs = append(errs, b.Recover(ctx, sb.Name, sb.Dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// remove deletes sb, which must not run.
+func (a *app) remove(ctx context.Context, sb *state.Sandbox) error {
+	lock, err := sb.TryLock()
+	switch {
+	case errors.Is(err, state.ErrNotFound):
+		return nil // a temporary one has just removed itself
+	case err != nil:
+		return err
+	}
+	defer lock.Unlock()
+	if err := a.recover(ctx, sb); err != nil {
+		return fmt.Errorf("cannot remove %s: %w", sb.Name, err)
+	}
+	return sb.Remove()
+}
+
+// status is one word on a sandbox, and the supervisor's view when it answers.
+func (a *app) status(ctx context.Context, e state.Entry) (string, *api.Inspect) {
+	if e.Err != nil {
+		return "corrupt", nil
+	}
+	c, err := api.Dial(ctx, e.Sandbox.Dir)
+	if err == nil {
+		if v, err := c.Inspect(ctx); err == nil {
+			return "running", &v
+		}
+	}
+	if held, _, err := e.Sandbox.Locked(); err == nil && held {
+		return "busy", nil // starting or stopping
+	}
+	return "stopped", nil
+}
+
+// names completes sandbox names for the shell.
+func (a *app) names(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	store, err := a.store()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	entries, _ := store.List()
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// each calls do for every sandbox named, reports each failure, and goes on.
+func (a *app) each(names []string, do func(sb *state.Sandbox) error, corruptToo bool) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	failed := false
+	for _, name := range names {
+		sb, err := store.Load(name)
+		if err == nil || corruptToo && errors.Is(err, state.ErrCorrupt) {
+			err = do(sb)
+		}
+		if err != nil {
+			a.printError(err)
+			failed = true
+			continue
+		}
+		fmt.Fprintln(a.Out, name)
+	}
+	if failed {
+		return &exitError{code: exitFailure}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/state"
+)
+
+// Main is the whole life of a spawned supervisor: args are what follows Verb, the log goes to stderr, and
+// the outcome of the start to the status pipe. It returns the process's exit code, which nobody waits for.
+func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if len(args) != 2 {
+		log.Error("a supervisor is started by other commands: see bailey start --help")
+		return 125
+	}
+	pipe := statusPipe(log)
+	// The terminal's signals are not ours: we have left its session, but a shell may still send them.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	err := supervise(ctx, args[0], args[1], log, backends, func() { tell(pipe, status{Ready: true}) })
+	if err != nil {
+		log.Error("ended", "error", err)
+		tell(pipe, status{Error: api.NewError(err)}) // after ready the pipe is closed and this does nothing
+		return 125
+	}
+	return 0
+}
+
+func supervise(ctx context.Context, name, agentVersion string, log *slog.Logger, backends func(*slog.Logger) []sandbox.Backend, ready func()) error {
+	dirs, err := state.Locate(os.Getenv, os.Geteuid())
+	if err != nil {
+		return err
+	}
+	store, err := state.Open(dirs)
+	if err != nil {
+		return err
+	}
+	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, AgentVersion: agentVersion, Log: log}
+	return Run(ctx, cfg, name, ready)
+}
+
+// statusPipe takes the status pipe over and closes every other descriptor that was inherited: a file
+// that somebody's shell had open must not live on here, let alone reach a sandbox.
+func statusPipe(log *slog.Logger) io.WriteCloser {
+	closeInherited(statusFD)
+	syscall.CloseOnExec(statusFD)
+	f := os.NewFile(statusFD, "status")
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		log.Warn("started without a status pipe")
+		return nopCloser{io.Discard}
+	}
+	return f
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+func tell(pipe io.WriteCloser, s status) {
+	_ = json.NewEncoder(pipe).Encode(s)
+	_ = pipe.Close()
+}

@@ -1,0 +1,195 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/bailey-sandbox/bailey/internal/agent"
+	"github.com/bailey-sandbox/bailey/internal/image"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/workspace"
+)
+
+// plan is a record made concrete on this host, at this start.
+type plan struct {
+	spec       sandbox.Spec
+	agentArgv  []string // program and fixed arguments
+	workspaces []workspace.Plan
+	notices    []string
+}
+
+// makePlan turns the record into a Spec. What the record does not name is not in it.
+func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) {
+	var p plan
+	ag, err := agent.Find(sb.Agent, nil)
+	if err != nil {
+		return plan{}, err
+	}
+	installed, err := installedAgent(ctx, cfg, ag)
+	if err != nil {
+		return plan{}, err
+	}
+	user, err := makeUser(cfg.Getenv, sb.Workspaces)
+	if err != nil {
+		return plan{}, err
+	}
+	p.spec = sandbox.Spec{Name: sb.Name, Dir: sb.Dir, Hostname: sb.Name, User: user, Limits: sb.Limits, Network: network(sb.Record)}
+	hostHome := cfg.Getenv("HOME")
+	root, tools, env, err := image.Host(image.HostInput{
+		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly,
+		HostHome: hostHome, Getenv: cfg.Getenv,
+	})
+	if err != nil {
+		return plan{}, err
+	}
+	p.spec.Root = root
+	for _, key := range slices.Sorted(maps.Keys(ag.Env)) {
+		env = append(env, key+"="+ag.Env[key])
+	}
+	p.spec.Env = lastWins(append(env, sb.Env...))
+
+	// In this order: what lies below the home directory comes after it.
+	p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountState, Source: state.HomeDir, Target: user.Home})
+	p.spec.Mounts = append(p.spec.Mounts, tools...)
+	p.spec.Mounts = append(p.spec.Mounts, ag.CarryIn(hostHome)...)
+	if installed.Dir != "" {
+		p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountBind, Source: installed.Dir, Target: installed.Dir, ReadOnly: true})
+	}
+	if err := p.addDirectories(sb); err != nil {
+		return plan{}, err
+	}
+	p.agentArgv = ag.Command(installed.Bin, nil)
+	return p, seedHome(ag, sb, user, p.spec.Env)
+}
+
+// installedAgent asks the cache, which the command line has filled: an exact version needs no network.
+func installedAgent(ctx context.Context, cfg Config, ag agent.Agent) (agent.Installed, error) {
+	cache := agent.Store{Dir: filepath.Join(cfg.Store.Dirs().Data, state.AgentsDir), Platform: agent.HostPlatform()}
+	return cache.Ensure(ctx, ag, cfg.AgentVersion)
+}
+
+// addDirectories adds workspaces and volumes, and takes the first workspace as working directory.
+func (p *plan) addDirectories(sb *state.Sandbox) error {
+	for _, ws := range sb.Workspaces {
+		plan, err := workspace.MakePlan(ws.Path, ws.ReadOnly, workspace.Options{})
+		if err != nil {
+			return err
+		}
+		p.spec.Mounts = append(p.spec.Mounts, plan.Mounts...)
+		for _, n := range plan.Notices {
+			p.notices = append(p.notices, n.Path+": "+n.Text)
+		}
+		if !ws.ReadOnly {
+			p.workspaces = append(p.workspaces, plan)
+		}
+	}
+	for _, v := range sb.Volumes {
+		p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountBind, Source: v.Host, Target: v.Guest, ReadOnly: v.ReadOnly})
+	}
+	p.spec.Workdir = p.spec.User.Home
+	if len(sb.Workspaces) > 0 {
+		p.spec.Workdir = sb.Workspaces[0].Path
+	}
+	return nil
+}
+
+// seedHome answers the agent's first-run questions in the sandbox's own home.
+func seedHome(ag agent.Agent, sb *state.Sandbox, user sandbox.User, env []string) error {
+	home := filepath.Join(sb.Dir, state.HomeDir)
+	err := os.Mkdir(home, 0o700)
+	if err == nil && os.Geteuid() == 0 {
+		err = os.Lchown(home, user.UID, user.GID) // what is seeded gets home's owner
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("cannot make the sandbox's home: %w", err)
+	}
+	in := agent.SeedInput{Env: map[string]string{}}
+	for _, kv := range env {
+		key, value, _ := strings.Cut(kv, "=")
+		in.Env[key] = value
+	}
+	for _, ws := range sb.Workspaces {
+		in.Workspaces = append(in.Workspaces, ws.Path)
+	}
+	return ag.Seed(home, in)
+}
+
+// makeUser says who the agent is inside. An ordinary user stays who they are. For root it is the owner
+// of the workspace, or an unprivileged number where that is root too: nothing inside has uid 0.
+func makeUser(getenv func(string) string, workspaces []state.Workspace) (sandbox.User, error) {
+	const spare = 1000
+	home := getenv("HOME")
+	if !filepath.IsAbs(home) {
+		return sandbox.User{}, fmt.Errorf("cannot start without an absolute HOME, it is %q", home)
+	}
+	u := sandbox.User{
+		Name: userName(getenv), UID: os.Getuid(), GID: os.Getgid(), Home: filepath.Clean(home), Shell: shell(getenv("SHELL")),
+		HostUID: os.Getuid(), HostGID: os.Getgid(),
+	}
+	if u.HostUID != 0 {
+		return u, nil
+	}
+	if len(workspaces) > 0 {
+		info, err := os.Stat(workspaces[0].Path)
+		if err != nil {
+			return sandbox.User{}, fmt.Errorf("cannot use the workspace: %w", err)
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			u.HostUID, u.HostGID = int(st.Uid), int(st.Gid)
+		}
+	}
+	u.Name, u.UID, u.GID = "agent", u.HostUID, u.HostGID
+	if u.UID == 0 {
+		u.UID = spare
+	}
+	if u.GID == 0 {
+		u.GID = spare
+	}
+	return u, nil
+}
+
+func userName(getenv func(string) string) string {
+	for _, key := range []string{"LOGNAME", "USER"} {
+		if name := getenv(key); name != "" && name != "root" {
+			return name
+		}
+	}
+	return "agent"
+}
+
+// shell is the user's own when the host's programs, which the sandbox sees, have it.
+func shell(path string) string {
+	for _, dir := range []string{"/bin/", "/usr/bin/"} {
+		if strings.HasPrefix(path, dir) && filepath.Clean(path) == path {
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+				return path
+			}
+		}
+	}
+	return "/bin/sh"
+}
+
+// lastWins keeps of each variable the last value, in the order in which names first came.
+func lastWins(env []string) []string {
+	var out []string
+	at := map[string]int{}
+	for _, kv := range env {
+		key, _, _ := strings.Cut(kv, "=")
+		if i, ok := at[key]; ok {
+			out[i] = kv
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, kv)
+	}
+	return out
+}

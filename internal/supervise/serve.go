@@ -1,0 +1,60 @@
+package supervise
+
+import (
+	"context"
+	"net"
+	"os"
+	"slices"
+
+	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+)
+
+// Inspect implements api.Supervisor.
+func (s *supervisor) Inspect(context.Context) (api.Inspect, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := api.Inspect{
+		PID:          os.Getpid(),
+		Started:      s.started,
+		Isolation:    s.caps.Isolation,
+		AgentVersion: s.cfg.AgentVersion,
+		AgentArgv:    slices.Clone(s.plan.agentArgv),
+		Workdir:      s.plan.spec.Workdir,
+		Clients:      s.clients,
+		Notices:      slices.Clone(s.plan.notices),
+	}
+	if s.agent != nil {
+		run := *s.agent
+		v.Agent = &run
+	}
+	return v, nil
+}
+
+// Stats implements api.Supervisor.
+func (s *supervisor) Stats(ctx context.Context) (sandbox.Stats, error) { return s.machine.Stats(ctx) }
+
+// Stop implements api.Supervisor.
+func (s *supervisor) Stop(context.Context) error {
+	s.askOnce.Do(func() { close(s.stopAsked) })
+	<-s.stopped
+	return nil
+}
+
+// Stream implements api.Supervisor.
+func (s *supervisor) Stream(ctx context.Context) (net.Conn, func(), error) {
+	conn, err := s.machine.Guest(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.count(+1)
+	return conn, func() { s.count(-1) }, nil
+}
+
+func (s *supervisor) count(by int) {
+	s.mu.Lock()
+	s.clients += by
+	s.served = true
+	s.mu.Unlock()
+	s.notify()
+}

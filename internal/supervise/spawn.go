@@ -1,0 +1,104 @@
+package supervise
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/state"
+)
+
+// Verb is the first argument that makes the binary a supervisor; the sandbox's name and the agent's
+// version follow.
+const Verb = "supervise"
+
+// statusFD is where a spawned supervisor finds its status pipe: the first descriptor after stderr.
+const statusFD = 3
+
+// status is the one line on the status pipe.
+type status struct {
+	Ready bool       `json:"ready"`
+	Error *api.Error `json:"error,omitempty"`
+}
+
+// Spawn starts a supervisor for sb as a process of its own, out of reach of the caller's terminal, and
+// returns when its socket answers. self is the binary's path. When ctx ends before that, the
+// supervisor is told to end and Spawn returns after it has cleaned up.
+func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion string, environ []string) error {
+	log, err := os.OpenFile(filepath.Join(sb.Dir, state.LogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot open the supervisor's log: %w", err)
+	}
+	defer log.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("cannot start the supervisor: %w", err)
+	}
+	defer r.Close()
+	cmd := exec.Cmd{
+		Path:        self,
+		Args:        []string{"bailey", Verb, sb.Name, agentVersion},
+		Env:         reduce(environ),
+		Dir:         "/",
+		Stdout:      log,
+		Stderr:      log,
+		ExtraFiles:  []*os.File{w},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	err = cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		return fmt.Errorf("cannot start the supervisor: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer stop()
+	err = readStatus(r)
+	if err != nil {
+		_ = cmd.Wait() // it is ending: it holds the lock no longer than this
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = sandbox.WithHint(fmt.Errorf("the supervisor of %s ended before it was ready", sb.Name), "see "+log.Name())
+		}
+		return err
+	}
+	return cmd.Process.Release()
+}
+
+// readStatus returns nil for ready, the supervisor's error, or io.ErrUnexpectedEOF when it died silently.
+func readStatus(r io.Reader) error {
+	line, err := bufio.NewReader(io.LimitReader(r, 64<<10)).ReadBytes('\n')
+	var s status
+	if err != nil || json.Unmarshal(line, &s) != nil || !s.Ready && s.Error == nil {
+		return io.ErrUnexpectedEOF
+	}
+	if s.Error != nil {
+		return s.Error.Err()
+	}
+	return nil
+}
+
+// reduce keeps of the caller's environment what a supervisor needs: where things are, who the user is, how
+// text is written, and how to reach the user's systemd, which lends cgroups. Everything else, secrets
+// above all, must not sit in a long-lived process's environment.
+func reduce(environ []string) []string {
+	keep := []string{"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "DBUS_SESSION_BUS_ADDRESS"}
+	prefixes := []string{"LC_", "XDG_", "BAILEY_"}
+	return slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
+		key, _, _ := strings.Cut(kv, "=")
+		return !slices.Contains(keep, key) &&
+			!slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+	})
+}

@@ -1,0 +1,201 @@
+// Package supervise is the one place where everything meets, for one sandbox: it turns the record into a
+// machine, puts the egress on the machine's wire, watches the agent, and serves the API socket until the
+// machine ends. It also starts itself as a process of its own (Spawn). It parses no command line, prints
+// nothing, and knows backends only by their contract.
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/guestproto"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/state"
+)
+
+// stopGrace is how long a machine may take to stop. Its guest gives processes about one second.
+const stopGrace = 15 * time.Second
+
+// Config is what a supervisor works with.
+type Config struct {
+	Store        *state.Store
+	Backends     []sandbox.Backend
+	Getenv       func(string) string
+	AgentVersion string // exact, already in the agent cache; "" for an agent without a package
+	Log          *slog.Logger
+}
+
+// Run supervises the sandbox called name and returns when its machine has ended: by itself, by a request
+// on the socket, or because ctx ended. It calls ready once, when the socket answers; an error before
+// that is returned instead. The lock is held all the while, so nobody else runs, changes or removes it.
+func Run(ctx context.Context, cfg Config, name string, ready func()) error {
+	sb, err := cfg.Store.Load(name)
+	if err != nil {
+		return err
+	}
+	lock, err := sb.TryLock()
+	if errors.Is(err, state.ErrLocked) {
+		return fmt.Errorf("cannot start the sandbox %s: %w", name, api.ErrRunning)
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	s := &supervisor{cfg: cfg, sb: sb, log: cfg.Log.With("sandbox", name), changed: make(chan struct{}, 1), stopAsked: make(chan struct{}), stopped: make(chan struct{})}
+	if err := s.run(ctx, ready); err != nil {
+		return err
+	}
+	if sb.Temporary && s.finished() {
+		s.log.Info("removing the sandbox: its agent has ended")
+		return sb.Remove()
+	}
+	return nil
+}
+
+// supervisor is one run of one sandbox. It implements api.Supervisor.
+type supervisor struct {
+	cfg     Config
+	sb      *state.Sandbox
+	log     *slog.Logger
+	plan    plan
+	caps    sandbox.Capabilities
+	machine sandbox.Machine
+	started time.Time
+	work    sync.WaitGroup // egress, guard and the agent's watcher
+
+	changed   chan struct{} // buffered by one: clients or agent have changed
+	stopAsked chan struct{} // closed by the first Stop
+	stopped   chan struct{} // closed when the machine has ended
+	askOnce   sync.Once
+	stopOnce  sync.Once
+
+	mu      sync.Mutex // never held while the guest is spoken to: a guest may choose not to answer
+	clients int
+	served  bool // a client has been there
+	agent   *api.AgentRun
+	watcher *guestproto.Client // nil until the first Follow
+
+	followMu sync.Mutex // makes Follow one at a time
+}
+
+func (s *supervisor) run(ctx context.Context, ready func()) error {
+	backend, caps, err := pick(ctx, s.cfg.Backends, s.sb.Backend)
+	if err != nil {
+		return err
+	}
+	s.caps = caps
+	// Whoever ran this sandbox before may have been killed.
+	if err := backend.Recover(ctx, s.sb.Name, s.sb.Dir); err != nil {
+		return fmt.Errorf("cannot clean up after the last run: %w", err)
+	}
+	if s.plan, err = makePlan(ctx, s.cfg, s.sb); err != nil {
+		return err
+	}
+	for _, n := range s.plan.notices {
+		s.log.Warn(n)
+	}
+	if s.machine, err = backend.Start(ctx, s.plan.spec); err != nil {
+		return err
+	}
+	s.started = time.Now()
+	defer s.work.Wait()
+	defer s.stopMachine()
+
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	if err := s.serveNetwork(background); err != nil {
+		return err
+	}
+	if err := s.guard(background); err != nil {
+		return err
+	}
+	ln, err := api.Listen(s.sb.Dir)
+	if err != nil {
+		return err
+	}
+	defer api.Remove(s.sb.Dir)
+	serveCtx, endServe := context.WithCancel(background)
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(serveCtx, ln, s, s.log) }()
+	ready()
+	s.log.Info("ready", "backend", backend.Name())
+	s.wait(ctx)
+	s.stopMachine()
+	endServe() // answers the Stop that brought us here before it closes
+	return <-served
+}
+
+// wait returns when the machine has ended or should.
+func (s *supervisor) wait(ctx context.Context) {
+	for {
+		select {
+		case <-s.machine.Done():
+			s.log.Info("the machine has ended")
+			return
+		case <-s.stopAsked:
+			return
+		case <-ctx.Done():
+			s.log.Info("asked to end")
+			return
+		case <-s.changed:
+			if s.sb.Temporary && s.finished() {
+				return
+			}
+		}
+	}
+}
+
+// finished reports whether a temporary sandbox has served its purpose: its agent has ended, or was never
+// started, and nobody is there any more.
+func (s *supervisor) finished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served && s.clients == 0 && (s.agent == nil || !s.agent.Running)
+}
+
+func (s *supervisor) stopMachine() {
+	s.stopOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+		defer cancel()
+		if !s.agentRunning() {
+			s.closeWatcher() // with nothing left to watch, no client keeps the guest from ending at once
+		}
+		if err := s.machine.Stop(ctx); err != nil {
+			s.log.Error("cannot stop the machine", "error", err)
+		}
+		s.closeWatcher()
+		close(s.stopped)
+	})
+}
+
+func (s *supervisor) notify() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// pick finds the backend called name, or the first that this host can run when name is "" or "auto".
+func pick(ctx context.Context, backends []sandbox.Backend, name string) (sandbox.Backend, sandbox.Capabilities, error) {
+	auto := name == "" || name == "auto"
+	var last error
+	for _, b := range backends {
+		if !auto && b.Name() != name {
+			continue
+		}
+		caps, err := b.Probe(ctx)
+		if err == nil {
+			return b, caps, nil
+		}
+		last = err
+	}
+	if last == nil {
+		last = fmt.Errorf("no backend called %q: %w", name, sandbox.ErrUnsupported)
+	}
+	return nil, sandbox.Capabilities{}, sandbox.WithHint(fmt.Errorf("cannot run a sandbox on this host: %w", last), "bailey doctor")
+}
