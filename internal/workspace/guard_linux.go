@@ -184,7 +184,6 @@ func (g *Guard) changed(dir *os.File, name string, onHit func(Hit)) {
 		return
 	}
 	path := filepath.Join(dir.Name(), name)
-	delete(g.left, path)
 	g.watch[dir.Name()][name] = file{}
 	// What existed and was no link has a mount on it, which the agent cannot get rid of: this is the user's doing.
 	if planned != (file{}) && !planned.link {
