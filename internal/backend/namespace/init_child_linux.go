@@ -20,8 +20,8 @@ const (
 	fdControl = 3 // see controlPair
 	fdLock    = 4 // the machine's lock, held until the child ends
 	// From the second execve on; the numbers are out of reach of what the first program has open.
-	fdGuest = 1000 // the guest's configuration
-	fdMover = 1001 // the mover's socket
+	fdGuest = 200 // the guest's configuration
+	fdMover = 201 // the mover's socket
 )
 
 // Arguments that follow Child: the second program of the first process, the process that changes its
