@@ -140,13 +140,13 @@ func (a *app) down(ctx context.Context, sb *state.Sandbox) error {
 	}
 }
 
-// recover lets the backend clear away what a dead supervisor left. Without a known backend, all are asked:
-// a damaged record must not keep its remains alive.
-func (a *app) recover(ctx context.Context, sb *state.Sandbox) error {
+// discard lets the backend delete what it keeps of sb. Without a known backend, all are asked: a damaged
+// record must not keep its remains alive.
+func (a *app) discard(ctx context.Context, sb *state.Sandbox) error {
 	var errs []error
 	for _, b := range a.cfg.Backends(a.log()) {
 		if sb.Backend == "" || sb.Backend == "auto" || sb.Backend == b.Name() {
-			errs = append(errs, b.Recover(ctx, sb.Name, sb.Dir))
+			errs = append(errs, b.Remove(ctx, sb.Name, sb.Dir))
 		}
 	}
 	return errors.Join(errs...)
@@ -162,7 +162,7 @@ func (a *app) remove(ctx context.Context, sb *state.Sandbox) error {
 		return err
 	}
 	defer lock.Unlock()
-	if err := a.recover(ctx, sb); err != nil {
+	if err := a.discard(ctx, sb); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", sb.Name, err)
 	}
 	return sb.Remove()

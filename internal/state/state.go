@@ -18,6 +18,7 @@
 //	  sandboxes/.new-*                 a Create under way, or one that was killed
 //	  sandboxes/.removed-*             a Remove under way, or one that was killed
 //	$XDG_DATA_HOME/bailey/agents/      installed agents (default ~/.local/share)
+//	$XDG_DATA_HOME/bailey/host/        copies of the host's configuration, below every root
 //	$XDG_CONFIG_HOME/bailey/config.yaml  the user's defaults (default ~/.config)
 package state
 
@@ -39,6 +40,7 @@ const (
 	SandboxesDir = "sandboxes"   // in Dirs.State
 	StoreLock    = "lock"        // in Dirs.State
 	AgentsDir    = "agents"      // in Dirs.Data
+	HostCacheDir = "host"        // in Dirs.Data
 	ConfigFile   = "config.yaml" // in Dirs.Config
 
 	newPrefix     = ".new-"

@@ -46,7 +46,7 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	hostHome := cfg.Getenv("HOME")
 	root, tools, env, err := image.Host(image.HostInput{
 		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly,
-		HostHome: hostHome, Getenv: cfg.Getenv,
+		HostHome: hostHome, Getenv: cfg.Getenv, Cache: filepath.Join(cfg.Store.Dirs().Data, state.HostCacheDir),
 	})
 	if err != nil {
 		return plan{}, err
