@@ -105,6 +105,9 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	s.started = time.Now()
 	defer s.work.Wait()
 	defer s.stopMachine()
+	if err := s.plan.seedHome(s.sb); err != nil {
+		return err
+	}
 
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
