@@ -15,6 +15,7 @@
 //	  sandboxes/NAME/api.sock          the supervisor's API, while it runs
 //	  sandboxes/NAME/layers/           the backend's: what the sandbox wrote outside its mounts
 //	  sandboxes/NAME/home/             $HOME inside
+//	  sandboxes/NAME/quarantine/       protected names that the agent made in the workspace
 //	  sandboxes/.new-*                 a Create under way, or one that was killed
 //	  sandboxes/.removed-*             a Remove under way, or one that was killed
 //	$XDG_DATA_HOME/bailey/agents/      installed agents (default ~/.local/share)
@@ -33,6 +34,8 @@ const (
 	SocketFile = "api.sock"
 	LayersDir  = "layers"
 	HomeDir    = "home"
+
+	QuarantineDir = "quarantine"
 )
 
 // Names inside Dirs.

@@ -10,11 +10,20 @@ import (
 
 // isGitDir reports whether git takes a directory with these entries for a repository.
 func isGitDir(entries []fs.DirEntry) bool {
-	has := map[string]bool{}
+	var head, objects, refs, commondir bool
 	for _, e := range entries {
-		has[e.Name()] = true
+		switch e.Name() {
+		case "HEAD":
+			head = true
+		case "objects":
+			objects = true
+		case "refs":
+			refs = true
+		case "commondir":
+			commondir = true
+		}
 	}
-	return has["HEAD"] && (has["objects"] && has["refs"] || has["commondir"])
+	return head && (objects && refs || commondir)
 }
 
 // dotGit plans for the entry .git of the directory dir.

@@ -107,6 +107,7 @@ func TestGuardMovesProtectedNamesAway(t *testing.T) {
 			return errors.Join(os.Rename(p, p+".old"), os.Symlink("x", p))
 		}},
 		"a pointer in place of a repository": {"lib2/.git", func(p string) error { return os.WriteFile(p, []byte("gitdir: /x"), 0o644) }},
+		"what a dangling link leads to":      {"later", func(p string) error { return os.Mkdir(p, 0o755) }},
 		"a link where there was another": {".husky", func(p string) error {
 			return errors.Join(os.Remove(p), os.Symlink("elsewhere", p))
 		}},
@@ -120,6 +121,7 @@ func TestGuardMovesProtectedNamesAway(t *testing.T) {
 			write(t, ws+"/other.go", "")
 			mkdirs(t, ws+"/.claude", ws+"/.cursor")
 			symlink(t, "old", ws+"/.husky")
+			symlink(t, "later", ws+"/.zed")
 			if strings.HasPrefix(c.path, "lib2/") {
 				ws += "/lib2"
 				mkdirs(t, ws)

@@ -94,14 +94,3 @@ func matches(patterns []string, rel string) bool {
 	}
 	return false
 }
-
-// isHostExecuted reports whether name in the directory dir is on the list.
-func isHostExecuted(dir, name string) bool {
-	inside := path.Base(dir) + "/" + name
-	for _, listed := range hostExecuted() {
-		if listed == name || listed == inside {
-			return true
-		}
-	}
-	return false
-}

@@ -51,6 +51,7 @@ type planner struct {
 	tree     *beneath
 	opts     Options
 	left     budget
+	listed   map[string]bool              // hostExecuted
 	kinds    map[string]sandbox.MountKind // by relative path
 	gitDirs  map[string]bool              // those that were planned for
 	pointer  string                       // where the workspace's own .git file leads, outside of it
@@ -72,6 +73,10 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 		plan: Plan{ws: ws, watch: map[string]map[string]file{}},
 		ws:   ws, readOnly: readOnly, tree: tree, opts: opts,
 		left: newBudget(), kinds: map[string]sandbox.MountKind{}, gitDirs: map[string]bool{},
+		listed: map[string]bool{},
+	}
+	for _, name := range hostExecuted() {
+		p.listed[name] = true
 	}
 	p.walk()
 	for _, name := range p.literalProtected() {
@@ -98,6 +103,9 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 func (p *planner) add(kind sandbox.MountKind, rel string) {
 	path := filepath.Join(p.ws, rel)
 	real, err := filepath.EvalSymlinks(path)
+	if err != nil && kind == sandbox.MountProtected {
+		p.guardDangling(path)
+	}
 	if err != nil || !within(real, p.ws) || real == p.ws {
 		return // missing, dangling, or a link out of what the sandbox sees: nothing to mount on
 	}
@@ -117,6 +125,20 @@ func (p *planner) add(kind sandbox.MountKind, rel string) {
 	strength := []sandbox.MountKind{sandbox.MountPinned, sandbox.MountProtected, sandbox.MountHidden}
 	if slices.Index(strength, kind) > slices.Index(strength, p.kinds[rel]) {
 		p.kinds[rel] = kind
+	}
+}
+
+// guardDangling has the name guarded that a link leads to which leads nowhere yet.
+func (p *planner) guardDangling(link string) {
+	text, err := os.Readlink(link)
+	if err != nil {
+		return
+	}
+	if !filepath.IsAbs(text) {
+		text = filepath.Join(filepath.Dir(link), text)
+	}
+	if target := filepath.Clean(text); within(target, p.ws) && target != p.ws {
+		p.guard(target)
 	}
 }
 
