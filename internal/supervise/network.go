@@ -86,6 +86,3 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 	})
 	return nil
 }
-
-// guard watches the workspaces for protected names that appear while the sandbox runs.
-func (s *supervisor) guard(context.Context) error { return nil }
