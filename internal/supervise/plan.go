@@ -29,7 +29,7 @@ type plan struct {
 // makePlan turns the record into a Spec. What the record does not name is not in it.
 func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) {
 	var p plan
-	ag, err := agent.Find(sb.Agent, nil)
+	ag, err := agent.Find(sb.Agent, cfg.Agents)
 	if err != nil {
 		return plan{}, err
 	}
