@@ -18,7 +18,19 @@ const (
 	RequestSessions = "sessions@bailey"
 	// RequestKill is a global request with a JSON Kill; it reports false when there is no such session.
 	RequestKill = "kill@bailey"
+	// RequestEOF is a channel request, with a reply, that precedes SSH's EOF. The guest needs it because
+	// to it the end of a client looks like the end of the client's input, and a session's stdin must
+	// outlive the one but not the other.
+	RequestEOF = "eof@bailey"
 )
+
+// RejectStart is the first of the private reasons (RFC 4254, section 5.1) with which the guest rejects a
+// ChannelRun: added to it is the exit code that a shell would give, 127 for a command that is not there
+// and 126 for one that cannot be executed.
+const RejectStart = 0xFE000000
+
+// MaxCommand bounds the JSON of a Command in bytes, because an SSH packet cannot carry more than 256 KiB.
+const MaxCommand = 250 << 10
 
 // Command is what to run. The guest starts it with its own base environment and the sandbox's user.
 type Command struct {
