@@ -106,7 +106,7 @@ func unreachable(u *url.URL, err error) error {
 		err = urlErr.Err // the address is long, and may hold a password
 	}
 	return sandbox.WithHint(fmt.Errorf("%w %s: %v", errUnreachable, u.Host, err),
-		"check the network and HTTPS_PROXY, or name a mirror: npm_config_registry=https://…")
+		"check the network, HTTPS_PROXY and SSL_CERT_FILE, or name a mirror: npm_config_registry=https://…")
 }
 
 // download is one tarball to fetch, and what must be in it.

@@ -177,6 +177,14 @@ func TestFileFailsAndRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSequence(t, read(t, path+".1", path), 1, 2)
+	// Nor does a file that somebody removed stop it for good.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Record(Event{Host: strings.Repeat("a", 200)}); err != nil {
+		t.Fatal(err)
+	}
+	wantSequence(t, read(t, path), 3, 1)
 }
 
 func TestOpenFileRefuses(t *testing.T) {

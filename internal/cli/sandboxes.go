@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -66,7 +68,7 @@ func (a *app) up(ctx context.Context, store *state.Store, sb *state.Sandbox) (c 
 
 // ensureAgent fetches the sandbox's agent when it is not in the cache, and returns its exact version.
 func (a *app) ensureAgent(ctx context.Context, store *state.Store, sb *state.Sandbox) (string, error) {
-	ag, err := agent.Find(sb.Agent, nil)
+	ag, err := a.findAgent(sb.Agent)
 	if err != nil {
 		return "", err
 	}
@@ -86,10 +88,28 @@ func (a *app) ensureAgent(ctx context.Context, store *state.Store, sb *state.San
 	if err != nil {
 		return "", err
 	}
+	if installed.Node {
+		if _, err := exec.LookPath("node"); err != nil {
+			return "", agent.NeedsNode(ag)
+		}
+	}
 	if installed.Stale != nil {
 		a.note("using %s %s from the cache: %s", ag.Name, installed.Version, installed.Stale)
 	}
 	return installed.Version, nil
+}
+
+// findAgent returns the agent called name, built in or the user's own.
+func (a *app) findAgent(name string) (agent.Agent, error) {
+	dirs, err := state.Locate(a.getenv, uid())
+	if err != nil {
+		return agent.Agent{}, err
+	}
+	user, err := config.Load(filepath.Join(dirs.Config, state.ConfigFile))
+	if err != nil {
+		return agent.Agent{}, err
+	}
+	return agent.Find(name, user.Agents)
 }
 
 // running returns the supervisor of a sandbox that must be running.
@@ -140,13 +160,13 @@ func (a *app) down(ctx context.Context, sb *state.Sandbox) error {
 	}
 }
 
-// recover lets the backend clear away what a dead supervisor left. Without a known backend, all are asked:
-// a damaged record must not keep its remains alive.
-func (a *app) recover(ctx context.Context, sb *state.Sandbox) error {
+// discard lets the backend delete what it keeps of sb. Without a known backend, all are asked: a damaged
+// record must not keep its remains alive.
+func (a *app) discard(ctx context.Context, sb *state.Sandbox) error {
 	var errs []error
 	for _, b := range a.cfg.Backends(a.log()) {
 		if sb.Backend == "" || sb.Backend == "auto" || sb.Backend == b.Name() {
-			errs = append(errs, b.Recover(ctx, sb.Name, sb.Dir))
+			errs = append(errs, b.Remove(ctx, sb.Name, sb.Dir))
 		}
 	}
 	return errors.Join(errs...)
@@ -162,7 +182,7 @@ func (a *app) remove(ctx context.Context, sb *state.Sandbox) error {
 		return err
 	}
 	defer lock.Unlock()
-	if err := a.recover(ctx, sb); err != nil {
+	if err := a.discard(ctx, sb); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", sb.Name, err)
 	}
 	return sb.Remove()

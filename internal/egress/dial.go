@@ -54,6 +54,9 @@ func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decis
 }
 
 func (s *Server) resolve(ctx context.Context, name hostname.Name) ([]netip.Addr, error) {
+	if name == policy.HostAlias {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+	}
 	resolve := s.Resolve
 	if resolve == nil {
 		resolve = resolveHost
@@ -116,7 +119,8 @@ func resolveHost(ctx context.Context, name hostname.Name) ([]netip.Addr, error) 
 	if strings.Contains(host, ".") {
 		host += "."
 	}
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	r := net.Resolver{PreferGo: true} // the same with and without cgo
+	return r.LookupNetIP(ctx, "ip", host)
 }
 
 func dialHost(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {

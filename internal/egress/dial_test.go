@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,10 +19,10 @@ import (
 // closing counts how often it was closed.
 type closing struct {
 	net.Conn
-	closed *int
+	closed *atomic.Int32
 }
 
-func (c closing) Close() error { *c.closed++; return nil }
+func (c closing) Close() error { c.closed.Add(1); return nil }
 
 // Times are of a clock that only moves while everybody waits.
 func TestDialFirst(t *testing.T) {
@@ -30,38 +31,45 @@ func TestDialFirst(t *testing.T) {
 		name  string
 		delay map[string]time.Duration // negative never answers
 		fails []string
+		deaf  bool // dials go on when cancelled
 		order []string
 		want  string // "" when all fail
 		after time.Duration
 	}{
-		{"the first that answers is taken", map[string]time.Duration{}, nil, []string{"192.0.2.1", "192.0.2.2"}, "192.0.2.1", 0},
-		{"a slow one is overtaken", map[string]time.Duration{"192.0.2.1": time.Second}, nil, []string{"192.0.2.1", "192.0.2.2"}, "192.0.2.2", stagger},
-		{"a slow one may still win", map[string]time.Duration{"192.0.2.1": 300 * time.Millisecond, "192.0.2.2": never}, nil,
+		{"the first that answers is taken", map[string]time.Duration{}, nil, false, []string{"192.0.2.1", "192.0.2.2"}, "192.0.2.1", 0},
+		{"a slow one is overtaken", map[string]time.Duration{"192.0.2.1": time.Second}, nil, false, []string{"192.0.2.1", "192.0.2.2"}, "192.0.2.2", stagger},
+		{"a slow one may still win", map[string]time.Duration{"192.0.2.1": 300 * time.Millisecond, "192.0.2.2": never}, nil, false,
 			[]string{"192.0.2.1", "192.0.2.2"}, "192.0.2.1", 300 * time.Millisecond},
-		{"a failure starts the next at once", map[string]time.Duration{"192.0.2.1": 10 * time.Millisecond}, []string{"192.0.2.1"},
+		{"a failure starts the next at once", map[string]time.Duration{"192.0.2.1": 10 * time.Millisecond}, []string{"192.0.2.1"}, false,
 			[]string{"192.0.2.1", "192.0.2.2"}, "192.0.2.2", 10 * time.Millisecond},
-		{"all fail", nil, []string{"192.0.2.1", "192.0.2.2"}, []string{"192.0.2.1", "192.0.2.2"}, "", 0},
-		{"none answers in time", map[string]time.Duration{"192.0.2.1": never, "192.0.2.2": never}, nil, []string{"192.0.2.1", "192.0.2.2"}, "", 10 * time.Second},
-		{"a black hole costs one stagger", map[string]time.Duration{"2001:db8::1": never}, nil, []string{"2001:db8::1", "192.0.2.1"}, "192.0.2.1", stagger},
+		{"all fail", nil, []string{"192.0.2.1", "192.0.2.2"}, false, []string{"192.0.2.1", "192.0.2.2"}, "", 0},
+		{"none answers in time", map[string]time.Duration{"192.0.2.1": never, "192.0.2.2": never}, nil, false, []string{"192.0.2.1", "192.0.2.2"}, "", 10 * time.Second},
+		{"a connection that comes too late is closed", map[string]time.Duration{"192.0.2.1": 300 * time.Millisecond, "192.0.2.2": 40 * time.Millisecond}, nil, true,
+			[]string{"192.0.2.1", "192.0.2.2"}, "192.0.2.2", 300 * time.Millisecond},
+		{"a black hole costs one stagger", map[string]time.Duration{"2001:db8::1": never}, nil, false, []string{"2001:db8::1", "192.0.2.1"}, "192.0.2.1", stagger},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				opened, closed := 0, 0
+				var opened, closed atomic.Int32
 				dial := func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 					delay := tt.delay[addr.Addr().String()]
 					if delay == never {
 						delay = time.Hour
 					}
+					cancelled := ctx.Done()
+					if tt.deaf {
+						cancelled = nil
+					}
 					select {
-					case <-ctx.Done():
+					case <-cancelled:
 						return nil, ctx.Err()
 					case <-time.After(delay):
 					}
 					if slices.Contains(tt.fails, addr.Addr().String()) {
 						return nil, errors.New("refused")
 					}
-					opened++
+					opened.Add(1)
 					return closing{closed: &closed}, nil
 				}
 				var addrs []netip.Addr
@@ -78,8 +86,8 @@ func TestDialFirst(t *testing.T) {
 				if took := time.Since(began); took != tt.after {
 					t.Errorf("took %v, want %v", took, tt.after)
 				}
-				if conn != nil && opened-closed != 1 || conn == nil && opened != closed {
-					t.Errorf("%d of %d connections were closed", closed, opened)
+				if left := opened.Load() - closed.Load(); conn != nil && left != 1 || conn == nil && left != 0 {
+					t.Errorf("%d connections are left open", left)
 				}
 			})
 		})

@@ -231,14 +231,12 @@ func TestWhatCannotBeRecordedIsDenied(t *testing.T) {
 		received <- len(got)
 	})
 	l.fill(errors.New("disk full"))
-	conn := l.openName("good.test", 443)
-	_, _ = conn.Write([]byte("secret"))
-	l.wantReset(conn)
+	l.wantResetAfter(l.openName("good.test", 443), "secret")
 	if n := <-received; n != 0 {
 		t.Errorf("upstream got %d bytes of a flow that is not in the record", n)
 	}
 	l.fill(nil)
-	conn = l.openName("good.test", 443)
+	conn := l.openName("good.test", 443)
 	_, _ = conn.Write([]byte("secret"))
 	_ = conn.Close()
 	if n := <-received; n != 6 {
@@ -259,9 +257,7 @@ func TestFailuresReachTheSandboxAsResets(t *testing.T) {
 		_ = c.SetLinger(0)
 	})
 	for _, name := range []string{"refused.bad.test", "empty.bad.test", "unknown.bad.test", "resets.bad.test"} {
-		conn := l.openName(name, 443)
-		_, _ = conn.Write([]byte("hello"))
-		l.wantReset(conn)
+		l.wantResetAfter(l.openName(name, 443), "hello")
 	}
 	for _, e := range l.end() {
 		if e.Verdict != "allow" || e.Error == "" != (e.Kind == audit.KindConnect && e.Host == "resets.bad.test") {

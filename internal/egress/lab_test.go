@@ -260,6 +260,15 @@ func (l *lab) wantReset(conn *net.TCPConn) {
 	}
 }
 
+// wantResetAfter is wantReset for a side that sends first: the reset may come as the error of that.
+func (l *lab) wantResetAfter(conn *net.TCPConn, text string) {
+	l.t.Helper()
+	if _, err := conn.Write([]byte(text)); errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return
+	}
+	l.wantReset(conn)
+}
+
 // wantUntouched says that the world has seen nothing.
 func (l *lab) wantUntouched() {
 	l.t.Helper()

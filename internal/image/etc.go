@@ -9,7 +9,7 @@ import (
 )
 
 // etcDirs are the directories of /etc that programs need and that say nothing about the host or its
-// users. Directories that mix the two (ssl, pki, apt) are named by their harmless parts: private keys,
+// users; they are copied. Directories that mix the two (ssl, pki, apt) are named by their harmless parts: private keys,
 // entitlements and auth.conf stay outside.
 func etcDirs() []string {
 	return []string{
@@ -23,12 +23,15 @@ func etcDirs() []string {
 	}
 }
 
-// varDirs are the package databases, without which dpkg, apt and rpm know nothing of what is installed,
-// and data that programs keep in /var.
+// varDirs are the package databases, without which dpkg, apt and rpm know nothing of what is installed.
 func varDirs() []string {
+	return []string{"/var/lib/dpkg", "/var/lib/apt", "/var/lib/rpm", "/var/lib/pacman"}
+}
+
+// varCopies are small data that programs keep in /var.
+func varCopies() []string {
 	return []string{
-		"/var/lib/dpkg", "/var/lib/apt", "/var/lib/rpm", "/var/lib/pacman", "/var/lib/alternatives",
-		"/var/lib/gems", "/var/lib/ghc", "/var/lib/texmf", "/var/lib/sgml-base", "/var/lib/xml-core",
+		"/var/lib/alternatives", "/var/lib/gems", "/var/lib/ghc", "/var/lib/texmf", "/var/lib/sgml-base", "/var/lib/xml-core",
 	}
 }
 

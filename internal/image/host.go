@@ -1,5 +1,5 @@
 // Package image says what a sandbox's root file system is made of. So far that is the host's own: its
-// programs read-only below an overlay, an allow-list of its /etc and /var, and synthesised files where the
+// programs read-only below an overlay, copies of an allow-list of its /etc, and synthesised files where the
 // host's would tell who lives there. It only reads the host and returns data; mounting is a backend's job,
 // and what belongs to a project is package workspace's. Nothing may get in here that is not on a list:
 // a directory that nobody thought of stays outside.
@@ -24,12 +24,13 @@ type HostInput struct {
 	HostHome string              // the user's home directory on the host, absolute
 	Getenv   func(string) string // the user's environment: PATH, LANG, TZ and where version managers live
 	Tree     string              // where the host's root directory is seen; "" means "/"
+	Cache    string              // a directory of bailey's own, for copies of the host's configuration
 }
 
 // Host describes the host's root file system as seen by in.User. The mounts are read-only binds of version
 // managers at their own paths; they lie below the home directory, so they come after whatever the caller
 // mounts there. The environment (KEY=VALUE) has what depends on the host and the user: PATH, locale, time
-// zone, HOME and the like. Host only reads, and follows the host's links with Tree as root.
+// zone, HOME and the like. Host writes to Cache only, and follows the host's links with Tree as root.
 func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 	if err := in.check(); err != nil {
 		return sandbox.Root{}, nil, nil, fmt.Errorf("cannot use the host as root file system: %w", err)
@@ -43,23 +44,16 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 	for _, dir := range programDirs() {
 		addTree(&root, t, dir)
 	}
-	for _, pattern := range append(etcDirs(), varDirs()...) {
-		for _, dir := range t.glob(pattern) {
-			addTree(&root, t, dir)
-		}
+	for _, dir := range varDirs() {
+		addTree(&root, t, dir)
 	}
+	copies, err := snapshot(t, in.Cache)
+	if err != nil {
+		return root, nil, nil, fmt.Errorf("cannot copy the host's configuration: %w", err)
+	}
+	root.Layers = []string{copies}
 	if t.isDir("/nix/store") {
 		root.Binds = append(root.Binds, sandbox.Mount{Kind: sandbox.MountBind, Source: t.real("/nix/store"), Target: "/nix/store", ReadOnly: true})
-	}
-	for _, pattern := range etcFiles() {
-		for _, file := range t.glob(pattern) {
-			addFile(&root, t, file)
-		}
-	}
-	for _, file := range blankable() {
-		if content, err := t.readPublic(file); err == nil && holdsSecret(content) {
-			root.Files = append(root.Files, sandbox.File{Target: file, Mode: 0o644})
-		}
 	}
 	root.Files = append(root.Files, synthesised(in)...)
 	root.Links = append(root.Links,
@@ -69,6 +63,11 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 	root.Dirs = dirs(in.User)
 
 	mounts, env := userTools(in, t, root)
+	for _, file := range blankable() {
+		if content, err := t.readPublic(file); err == nil && holdsSecret(content) {
+			mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountHidden, Target: file})
+		}
+	}
 	return root, mounts, env, nil
 }
 
@@ -126,17 +125,4 @@ func addTree(root *sandbox.Root, t tree, dir string) {
 		return
 	}
 	root.Lowers = append(root.Lowers, sandbox.Lower{Source: t.real(dir), Target: dir})
-}
-
-// addFile copies the file path, or keeps it a link where the host has a link into /usr.
-func addFile(root *sandbox.Root, t tree, path string) {
-	if text, ok := t.linkInside(path); ok {
-		root.Links = append(root.Links, sandbox.Symlink{Target: path, Text: text})
-		return
-	}
-	content, err := t.readPublic(path)
-	if err != nil || holdsSecret(content) {
-		return
-	}
-	root.Files = append(root.Files, sandbox.File{Target: path, Mode: 0o644, Content: content})
 }

@@ -19,7 +19,7 @@ func input(t *testing.T, tree string, env map[string]string) HostInput {
 	return HostInput{
 		User:     sandbox.User{Name: "ada", UID: 1000, GID: 1000, Home: "/home/ada", Shell: "/bin/bash", HostUID: 1000, HostGID: 1000},
 		Hostname: "bailey-x", MachineID: strings.Repeat("0123", 8), Network: sandbox.NetworkGateway,
-		HostHome: "/home/ada", Getenv: func(k string) string { return env[k] }, Tree: tree,
+		HostHome: "/home/ada", Getenv: func(k string) string { return env[k] }, Tree: tree, Cache: t.TempDir(),
 	}
 }
 
@@ -77,7 +77,8 @@ func link(root sandbox.Root, target string) string {
 			return l.Text
 		}
 	}
-	return ""
+	text, _ := os.Readlink(root.Layers[0] + target)
+	return text
 }
 
 func file(root sandbox.Root, target string) (string, bool) {
@@ -86,7 +87,8 @@ func file(root sandbox.Root, target string) (string, bool) {
 			return string(f.Content), true
 		}
 	}
-	return "", false
+	b, err := os.ReadFile(root.Layers[0] + target)
+	return string(b), err == nil
 }
 
 func TestRootOfAScratchHost(t *testing.T) {
@@ -109,17 +111,20 @@ func TestRootOfAScratchHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	root, mounts, _ := host(t, input(t, dir, nil))
-	if len(mounts) != 0 {
+	hidden := sandbox.Mount{Kind: sandbox.MountHidden, Target: "/usr/local/etc/npmrc"}
+	if len(mounts) != 1 || mounts[0] != hidden {
 		t.Errorf("mounts without a PATH: %v", mounts)
 	}
-	for target, source := range map[string]string{"/usr": "/usr", "/opt": "/opt", "/lib32": "/lib32",
-		"/etc/alternatives": "/etc/alternatives", "/etc/ssl/certs": "/etc/ssl/certs", "/var/lib/dpkg": "/var/lib/dpkg"} {
+	for target, source := range map[string]string{"/usr": "/usr", "/opt": "/opt", "/lib32": "/lib32", "/var/lib/dpkg": "/var/lib/dpkg"} {
 		if got, _ := lower(root, target); got != dir+source {
 			t.Errorf("%s comes from %q", target, got)
 		}
 	}
-	if len(root.Lowers) != 6 {
-		t.Errorf("more is shown than the six directories: %v", root.Lowers)
+	if len(root.Lowers) != 4 {
+		t.Errorf("more is shown than the four directories: %v", root.Lowers)
+	}
+	if _, err := os.Stat(root.Layers[0] + "/etc/ssl/private"); err == nil {
+		t.Error("private keys are copied")
 	}
 	for target, text := range map[string]string{"/bin": "usr/bin", "/lib": "/usr/lib", "/etc/os-release": "../usr/lib/os-release",
 		"/etc/localtime": "/usr/share/zoneinfo/UTC", "/var/run": "/run"} {
@@ -130,7 +135,7 @@ func TestRootOfAScratchHost(t *testing.T) {
 	for target, want := range map[string]string{
 		"/etc/protocols":                 "tcp 6 TCP",
 		"/etc/npmrc":                     "registry=https://mirror.test/npm\n",
-		"/usr/local/etc/npmrc":           "",
+		"/etc/alternatives/x":            "",
 		"/etc/hostname":                  "bailey-x\n",
 		"/etc/machine-id":                strings.Repeat("0123", 8) + "\n",
 		"/etc/resolv.conf":               "nameserver " + gateway.Gateway + "\n",
@@ -161,6 +166,39 @@ func TestRootOfAScratchHost(t *testing.T) {
 	root, _, _ = host(t, in)
 	if got, ok := file(root, "/etc/resolv.conf"); !ok || got != "" {
 		t.Errorf("without a network resolv.conf is %q", got)
+	}
+}
+
+func TestSnapshotFollowsTheHost(t *testing.T) {
+	dir := scratch(t, map[string]string{"/usr/bin/": "", "/etc/profile.d/a.sh": "a", "/etc/shells": "/bin/sh\n"})
+	in := input(t, dir, nil)
+	layer := func() string {
+		root, _, _ := host(t, in)
+		return root.Layers[0]
+	}
+	first := layer()
+	if again := layer(); again != first {
+		t.Errorf("an unchanged host is copied twice: %s, %s", first, again)
+	}
+	for what, change := range map[string]func() error{
+		"a new file in a listed directory": func() error { return os.WriteFile(dir+"/etc/profile.d/b.sh", nil, 0o644) },
+		"a listed file with other text":    func() error { return os.WriteFile(dir+"/etc/shells", []byte("/bin/bash\n"), 0o644) },
+		"a listed file that was missing":   func() error { return os.WriteFile(dir+"/etc/services", nil, 0o644) },
+		"a listed directory by a pattern":  func() error { return os.MkdirAll(dir+"/etc/java-21", 0o755) },
+		"a snapshot that was removed":      func() error { return os.RemoveAll(layer()) },
+		"a manifest that makes no sense":   func() error { return os.WriteFile(in.Cache+"/manifest.json", []byte("{"), 0o600) },
+		"a manifest that points elsewhere": func() error { return os.WriteFile(in.Cache+"/manifest.json", []byte(`{"Dir":"../x"}`), 0o600) },
+	} {
+		before := layer()
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		if after := layer(); after == before || !strings.HasPrefix(after, in.Cache+"/etc-") {
+			t.Errorf("%s: the snapshot is %s, it was %s", what, after, before)
+		}
+	}
+	if _, ok := file(sandbox.Root{Layers: []string{layer()}}, "/etc/profile.d/b.sh"); !ok {
+		t.Error("the new file is missing")
 	}
 }
 

@@ -88,7 +88,7 @@ func (t tree) linkInside(path string) (string, bool) {
 		return "", false
 	}
 	shown := within(resolved, "/usr") || within(resolved, "/opt")
-	for _, pattern := range append(etcDirs(), varDirs()...) {
+	for _, pattern := range append(append(etcDirs(), varDirs()...), varCopies()...) {
 		if ok, _ := filepath.Match(pattern, resolved); ok {
 			shown = true
 		}

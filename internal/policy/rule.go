@@ -25,6 +25,10 @@ type Rule struct {
 	Why     string // what it is for, "" when nobody said
 }
 
+// HostAlias is the name under which a sandbox reaches services on the host's own loopback address. A rule
+// that names it names them expressly; under a wildcard it is a name like any other.
+const HostAlias = "host.bailey.internal"
+
 // ParseRule reads HOST[:PORT[,PORT…]], *.HOST[:…], IPv4[:…], IPv6 or [IPv6][:…], each optionally behind
 // "private:", as a rule that allows; a caller that wants the opposite sets Verdict. Errors say what to
 // write instead.
@@ -72,8 +76,9 @@ func (r *Rule) parseHost(s string) error {
 	if _, err := netip.ParseAddr(inner); err != nil && !v6 {
 		r.Host, err = hostname.ParsePattern(s)
 		if err == nil && (r.Host.Match("localhost") || strings.HasSuffix(r.Host.String(), ".localhost")) {
-			return fmt.Errorf("localhost is the sandbox itself: write %sNAME with a name that leads to this host", privatePrefix)
+			return fmt.Errorf("localhost is the sandbox itself: write %s for this host", HostAlias)
 		}
+		r.Private = err == nil && r.Host.String() == HostAlias
 		return err
 	}
 	a, err := hostname.ParseAddr(inner)

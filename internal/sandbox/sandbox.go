@@ -36,6 +36,9 @@ type Backend interface {
 	// Recover finds and removes what a dead supervisor left of the machine with that name and
 	// directory. It is idempotent, and it never touches what belongs to another machine.
 	Recover(ctx context.Context, name, dir string) error
+	// Remove deletes what a stopped machine keeps between starts, in dir and elsewhere. It needs no
+	// Recover before it. Directories inside dir may belong to ids that only the backend can act as.
+	Remove(ctx context.Context, name, dir string) error
 }
 
 // Machine is a running sandbox. Its methods may be called from any goroutine.
@@ -87,6 +90,7 @@ type User struct {
 
 // Root is the root file system, put together from read-only host directories and synthesised files.
 type Root struct {
+	Layers   []string  // host directories whose trees lie below Files at the root, the first on top
 	Lowers   []Lower   // host directories shown below an overlay that belongs to the sandbox
 	Binds    []Mount   // read-only host trees that need no overlay (a Nix store, parts of /sys)
 	Files    []File    // synthesised, laid over the lowers at every start
@@ -125,7 +129,8 @@ const (
 	// MountHidden makes an existing Target inside an earlier bind read as empty and immutable.
 	MountHidden
 	// MountProtected makes an existing Target inside an earlier bind immutable: neither written,
-	// renamed nor removed, and neither can be the directories between it and the bind.
+	// renamed nor removed. A directory above it can still be renamed, unless it is pinned: whoever
+	// plans the mounts pins those that matter. Moving a file into or out of a mount point copies it.
 	MountProtected
 	// MountPinned makes an existing Target inside an earlier bind a mount point: writable as before,
 	// but it cannot be renamed or removed.

@@ -15,9 +15,11 @@
 //	  sandboxes/NAME/api.sock          the supervisor's API, while it runs
 //	  sandboxes/NAME/layers/           the backend's: what the sandbox wrote outside its mounts
 //	  sandboxes/NAME/home/             $HOME inside
+//	  sandboxes/NAME/quarantine/       protected names that the agent made in the workspace
 //	  sandboxes/.new-*                 a Create under way, or one that was killed
 //	  sandboxes/.removed-*             a Remove under way, or one that was killed
 //	$XDG_DATA_HOME/bailey/agents/      installed agents (default ~/.local/share)
+//	$XDG_DATA_HOME/bailey/host/        copies of the host's configuration, below every root
 //	$XDG_CONFIG_HOME/bailey/config.yaml  the user's defaults (default ~/.config)
 package state
 
@@ -32,6 +34,8 @@ const (
 	SocketFile = "api.sock"
 	LayersDir  = "layers"
 	HomeDir    = "home"
+
+	QuarantineDir = "quarantine"
 )
 
 // Names inside Dirs.
@@ -39,6 +43,7 @@ const (
 	SandboxesDir = "sandboxes"   // in Dirs.State
 	StoreLock    = "lock"        // in Dirs.State
 	AgentsDir    = "agents"      // in Dirs.Data
+	HostCacheDir = "host"        // in Dirs.Data
 	ConfigFile   = "config.yaml" // in Dirs.Config
 
 	newPrefix     = ".new-"

@@ -356,3 +356,40 @@ func TestRemoveTakesAllAndFollowsNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWhatCannotBeDeletedIsReportedAndSweptLater(t *testing.T) {
+	s := newStore(t)
+	sb := create(t, s, "x")
+	stuck := sb.Dir + "/layers/stuck"
+	if err := os.MkdirAll(stuck, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(stuck, 12345, 12345); err != nil {
+		t.Skip("needs root to make another user's file")
+	}
+	if out, err := exec.Command("chattr", "+i", stuck).CombinedOutput(); err != nil {
+		t.Skipf("needs a file system with immutable files: %s", out)
+	}
+	err := sb.Remove()
+	var left *LeftoverError
+	if !errors.As(err, &left) || len(left.Foreign) != 1 || !strings.HasSuffix(left.Foreign[0], "/layers/stuck") {
+		t.Fatalf("Remove: %v", err)
+	}
+	defer exec.Command("chattr", "-i", left.Foreign[0]).Run()
+	if good, bad := names(t, s); len(good)+len(bad) != 0 {
+		t.Errorf("still listed: %v, %v", good, bad)
+	}
+	create(t, s, "x") // the name is free
+	if err := s.Sweep(); !errors.As(err, &left) {
+		t.Errorf("Sweep: %v", err)
+	}
+	if out, err := exec.Command("chattr", "-i", left.Foreign[0]).CombinedOutput(); err != nil {
+		t.Fatalf("%s", out)
+	}
+	if err := s.Sweep(); err != nil {
+		t.Errorf("last Sweep: %v", err)
+	}
+	if rest, err := os.ReadDir(s.root); err != nil || len(rest) != 1 {
+		t.Errorf("left %v, %v", rest, err)
+	}
+}

@@ -16,13 +16,9 @@ import (
 // maxAudit is the size in bytes at which the audit record becomes its own older half.
 const maxAudit = 64 << 20
 
-// Policy is what the sandbox of that record may reach: its agent's own hosts, and what the user allows.
-// The error wraps sandbox.ErrPolicy.
-func Policy(r state.Record) (*policy.Policy, error) {
-	ag, err := agent.Find(r.Agent, nil)
-	if err != nil {
-		return nil, err
-	}
+// Policy is what the sandbox of that record and agent may reach: the agent's own hosts, and what the user
+// allows. The error wraps sandbox.ErrPolicy.
+func Policy(r state.Record, ag agent.Agent) (*policy.Policy, error) {
 	p := &policy.Policy{}
 	switch r.Network {
 	case "deny", "none":
@@ -82,6 +78,3 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 	})
 	return nil
 }
-
-// guard watches the workspaces for protected names that appear while the sandbox runs.
-func (s *supervisor) guard(context.Context) error { return nil }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/hostname"
 	"github.com/bailey-sandbox/bailey/internal/policy"
@@ -80,7 +81,11 @@ func TestTheStatusPipe(t *testing.T) {
 }
 
 func TestThePolicyIsTheAgentsHostsAndTheUsers(t *testing.T) {
-	p, err := Policy(state.Record{Agent: "claude", Network: "deny", Allow: []string{"example.com:8443"}})
+	ag, err := agent.Find("claude", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Policy(state.Record{Network: "deny", Allow: []string{"example.com:8443"}}, ag)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,7 @@ package supervise
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,6 +22,7 @@ import (
 type plan struct {
 	spec       sandbox.Spec
 	rules      *policy.Policy
+	agent      agent.Agent
 	agentArgv  []string // program and fixed arguments
 	workspaces []workspace.Plan
 	notices    []string
@@ -32,11 +31,11 @@ type plan struct {
 // makePlan turns the record into a Spec. What the record does not name is not in it.
 func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) {
 	var p plan
-	ag, err := agent.Find(sb.Agent, nil)
+	ag, err := agent.Find(sb.Agent, cfg.Agents)
 	if err != nil {
 		return plan{}, err
 	}
-	if p.rules, err = Policy(sb.Record); err != nil {
+	if p.rules, err = Policy(sb.Record, ag); err != nil {
 		return plan{}, err
 	}
 	installed, err := installedAgent(ctx, cfg, ag)
@@ -51,7 +50,7 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	hostHome := cfg.Getenv("HOME")
 	root, tools, env, err := image.Host(image.HostInput{
 		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly,
-		HostHome: hostHome, Getenv: cfg.Getenv,
+		HostHome: hostHome, Getenv: cfg.Getenv, Cache: filepath.Join(cfg.Store.Dirs().Data, state.HostCacheDir),
 	})
 	if err != nil {
 		return plan{}, err
@@ -72,8 +71,8 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	if err := p.addDirectories(sb); err != nil {
 		return plan{}, err
 	}
-	p.agentArgv = ag.Command(installed.Bin, nil)
-	return p, seedHome(ag, sb, user, p.spec.Env)
+	p.agent, p.agentArgv = ag, ag.Command(installed.Bin, nil)
+	return p, nil
 }
 
 // installedAgent asks the cache, which the command line has filled: an exact version needs no network.
@@ -107,25 +106,18 @@ func (p *plan) addDirectories(sb *state.Sandbox) error {
 	return nil
 }
 
-// seedHome answers the agent's first-run questions in the sandbox's own home.
-func seedHome(ag agent.Agent, sb *state.Sandbox, user sandbox.User, env []string) error {
-	home := filepath.Join(sb.Dir, state.HomeDir)
-	err := os.Mkdir(home, 0o700)
-	if err == nil && os.Geteuid() == 0 {
-		err = os.Lchown(home, user.UID, user.GID) // what is seeded gets home's owner
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("cannot make the sandbox's home: %w", err)
-	}
+// seedHome answers the agent's first-run questions in the sandbox's own home. The backend has made that by
+// now, with the owner that it has on this host; nothing runs in the sandbox yet.
+func (p *plan) seedHome(sb *state.Sandbox) error {
 	in := agent.SeedInput{Env: map[string]string{}}
-	for _, kv := range env {
+	for _, kv := range p.spec.Env {
 		key, value, _ := strings.Cut(kv, "=")
 		in.Env[key] = value
 	}
 	for _, ws := range sb.Workspaces {
 		in.Workspaces = append(in.Workspaces, ws.Path)
 	}
-	return ag.Seed(home, in)
+	return p.agent.Seed(filepath.Join(sb.Dir, state.HomeDir), in)
 }
 
 // makeUser says who the agent is inside. An ordinary user stays who they are. For root it is the owner

@@ -65,6 +65,9 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Machine
 // Recover implements sandbox.Backend. A fake machine ends with its process.
 func (*Backend) Recover(context.Context, string, string) error { return nil }
 
+// Remove implements sandbox.Backend. A fake machine keeps nothing.
+func (*Backend) Remove(context.Context, string, string) error { return nil }
+
 type machine struct {
 	guest  *guest.Server
 	flows  gateway.Source // nil without a network

@@ -205,7 +205,7 @@ func NewSpec(t *testing.T) (spec sandbox.Spec, ws string) {
 		user.UID, user.GID = 1000, 1000
 	}
 	root, tools, env, err := image.Host(image.HostInput{
-		User: user, Hostname: "yard", MachineID: strings.Repeat("5a", 16), HostHome: user.Home,
+		User: user, Hostname: "yard", MachineID: strings.Repeat("5a", 16), HostHome: user.Home, Cache: private(t),
 		Getenv: func(key string) string { return map[string]string{"PATH": "/usr/bin:/bin"}[key] },
 	})
 	if err != nil {

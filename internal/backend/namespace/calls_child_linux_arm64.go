@@ -1,0 +1,10 @@
+package namespace
+
+import "golang.org/x/sys/unix"
+
+const auditArch = unix.AUDIT_ARCH_AARCH64
+
+// legacyCalls: arm64 was born with the current calls.
+func legacyCalls() []uint32 {
+	return nil
+}

@@ -1,0 +1,99 @@
+package namespace
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bailey-sandbox/bailey/internal/cgroup"
+	"github.com/bailey-sandbox/bailey/internal/gateway"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+)
+
+// machine is a running sandbox, seen from the supervisor.
+type machine struct {
+	child *os.Process
+	done  chan struct{}
+	group *cgroup.Group
+	flows gateway.Source
+	log   *slog.Logger
+
+	mu      sync.Mutex // guards writes to control
+	control *net.UnixConn
+
+	stop sync.Once
+}
+
+// Guest implements sandbox.Machine: one end of a new socket pair goes to the child.
+func (m *machine) Guest(context.Context) (net.Conn, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "stream")
+	defer theirs.Close()
+	defer unix.Close(fds[0])
+	ours, err := controlConn(fds[0])
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := send(m.control, []byte("stream"), theirs); err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("the sandbox is gone: %w", err)
+	}
+	return ours, nil
+}
+
+// Flows implements sandbox.Machine.
+func (m *machine) Flows() gateway.Source { return m.flows }
+
+// Done implements sandbox.Machine.
+func (m *machine) Done() <-chan struct{} { return m.done }
+
+// grace is how long the guest has to end its sessions in order before the kernel does it.
+const grace = 3 * time.Second
+
+// Stop implements sandbox.Machine. Closing the control socket asks the guest to end its sessions; its own
+// end takes every process along, since it is their PID 1.
+func (m *machine) Stop(ctx context.Context) error {
+	m.stop.Do(func() {
+		m.control.Close()
+		if m.flows != nil {
+			m.flows.Close()
+		}
+		ctx, cancel := context.WithTimeout(ctx, grace)
+		defer cancel()
+		select {
+		case <-m.done:
+		case <-ctx.Done():
+			m.log.Warn("the guest did not end in time and is killed")
+			if err := m.child.Kill(); err != nil {
+				m.log.Debug("kill", "error", err)
+			}
+		}
+	})
+	select {
+	case <-m.done:
+		return m.group.Remove()
+	case <-time.After(grace):
+		return fmt.Errorf("the sandbox's first process (pid %d) does not end", m.child.Pid)
+	}
+}
+
+// Stats implements sandbox.Machine.
+func (m *machine) Stats(context.Context) (sandbox.Stats, error) {
+	select {
+	case <-m.done:
+		return sandbox.Stats{}, fmt.Errorf("the sandbox has ended")
+	default:
+	}
+	return treeStats(m.child.Pid)
+}

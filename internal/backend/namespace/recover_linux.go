@@ -1,0 +1,224 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bailey-sandbox/bailey/internal/cgroup"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+)
+
+// lockFile, in the machine's directory, is locked by the supervisor while it starts the machine and by the
+// machine's first process for as long as that lives. An overlay must never be used by two machines.
+const lockFile = "machine.lock"
+
+// lockWait bounds how long a start waits for the previous machine to be gone. A machine whose supervisor
+// died ends by itself, within moments.
+const lockWait = 5 * time.Second
+
+func lockMachine(ctx context.Context, dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockFile)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the machine's lock: %w", err)
+	}
+	deadline := time.Now().Add(lockWait)
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			f.Close()
+			return nil, fmt.Errorf("the sandbox's previous machine has not ended (%s is locked): %w", path, err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Recover implements sandbox.Backend. A machine ends with its supervisor: its namespaces, mounts and links
+// are the kernel's to remove. What may stay behind is its cgroup.
+func (b *Backend) Recover(ctx context.Context, name, dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return cgroup.Clean(name)
+	}
+	lock, err := lockMachine(ctx, dir)
+	if err != nil {
+		return err
+	}
+	lock.Close()
+	return cgroup.Clean(name)
+}
+
+// Remove implements sandbox.Backend.
+func (b *Backend) Remove(ctx context.Context, name, dir string) error {
+	if err := b.Recover(ctx, name, dir); err != nil {
+		return err
+	}
+	trees, err := ownedTrees(dir)
+	if err != nil {
+		return err
+	}
+	ids := mapIDs(sandbox.User{UID: os.Getuid(), GID: os.Getgid()})
+	if !ids.helper {
+		return removeTrees(trees)
+	}
+	// Files of subordinate ids can be removed only where those ids are mapped.
+	return b.removeMapped(ids, trees)
+}
+
+// ownedTrees lists the directories of a machine whose contents belong to ids of the inside.
+func ownedTrees(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var trees []string
+	for _, e := range entries {
+		if e.IsDir() {
+			trees = append(trees, filepath.Join(dir, e.Name()))
+		}
+	}
+	return trees, err
+}
+
+// removeTrees deletes directories that may contain some without permission bits, as overlay leaves them.
+// os.RemoveAll follows no link.
+func removeTrees(trees []string) error {
+	var all error
+	for _, t := range trees {
+		err := os.RemoveAll(t)
+		if errors.Is(err, fs.ErrPermission) {
+			err = errors.Join(openUp(t), os.RemoveAll(t))
+		}
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+// openUp gives every directory below root its owner's permissions back.
+func openUp(root string) error {
+	top, err := os.OpenRoot(root)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	var walk func(dir string) error
+	walk = func(dir string) error {
+		if err := top.Chmod(dir, 0o700); err != nil {
+			return err
+		}
+		f, err := top.Open(dir)
+		if err != nil {
+			return err
+		}
+		entries, err := f.ReadDir(-1)
+		f.Close()
+		for _, e := range entries {
+			if e.IsDir() {
+				err = errors.Join(err, walk(filepath.Join(dir, e.Name())))
+			}
+		}
+		return err
+	}
+	return walk(".")
+}
+
+func (b *Backend) removeMapped(ids mappings, trees []string) error {
+	gate, open, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer open.Close()
+	cmd := exec.Command(b.self, append([]string{Child, stageRemove}, trees...)...)
+	cmd.Env = []string{}
+	cmd.ExtraFiles = []*os.File{gate}
+	var out strings.Builder
+	cmd.Stderr = &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		AmbientCaps: []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER},
+	}
+	if err := cmd.Start(); err != nil {
+		gate.Close()
+		return err
+	}
+	gate.Close()
+	if err := ids.writeWithHelpers(cmd.Process.Pid); err != nil {
+		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+	}
+	open.Close()
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("cannot remove the sandbox's layers: %v: %s", err, strings.TrimSpace(out.String()))
+	}
+	return nil
+}
+
+// removeMain is removeMapped's other end. It waits until the ids of its user namespace are mapped: its
+// parent then closes descriptor 3.
+func removeMain(trees []string) int {
+	if _, err := io.ReadAll(os.NewFile(3, "gate")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := removeTrees(trees); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// treeStats adds up the processes below pid, from the host's /proc.
+func treeStats(pid int) (sandbox.Stats, error) {
+	procs, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return sandbox.Stats{}, err
+	}
+	type process struct {
+		parent, ticks, pages int
+	}
+	all := map[int]process{}
+	for _, p := range procs {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			continue // it has ended
+		}
+		// proc(5): the name in parentheses may contain anything; fields count from behind it.
+		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		if len(f) < 22 {
+			continue
+		}
+		id, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
+		field := func(n int) int { v, _ := strconv.Atoi(f[n-3]); return v }
+		all[id] = process{parent: field(4), ticks: field(14) + field(15) + field(16) + field(17), pages: field(24)}
+	}
+	var s sandbox.Stats
+	for id, p := range all {
+		for up := id; up > 1; up = all[up].parent {
+			if up == pid {
+				s.Processes++
+				s.CPU += time.Duration(p.ticks) * (time.Second / 100)
+				s.Memory += int64(p.pages * os.Getpagesize())
+				break
+			}
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+)
+
+// TestMain runs the tests in namespaces of their own, where the test process is the sandbox.
+func TestMain(m *testing.M) {
+	const inside = "BAILEY_TEST_INSIDE"
+	if os.Getenv(inside) != "" {
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		os.Exit(exit.ExitCode())
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// TestGateway builds one gateway, since a network namespace has room for one, and asks it everything.
+func TestGateway(t *testing.T) {
+	if _, err := net.DialTimeout("tcp", "203.0.113.7:80", time.Second); !errors.Is(err, unix.ENETUNREACH) {
+		t.Fatalf("control: without a gateway there must be no route, got %v", err)
+	}
+	files, err := Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Loopback(); err != nil {
+		t.Fatal(err)
+	}
+	src, err := Open(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { src.Close() })
+
+	t.Run("a connection to any address arrives with its destination", func(t *testing.T) { arrives(t, src) })
+	t.Run("bytes and half-closes pass both ways", func(t *testing.T) { passes(t, src) })
+	t.Run("a reset flow is refused, not ended", func(t *testing.T) { resets(t, src) })
+	t.Run("questions to any server are answered from that server", func(t *testing.T) { questions(t, src) })
+	t.Run("datagrams elsewhere are refused at once, every time", refusesDatagrams)
+	t.Run("addresses that cannot be meant fail at once", unreachable)
+	t.Run("the gateway's own ports are no way in", func(t *testing.T) { ownPorts(t, src) })
+}
+
+func arrives(t *testing.T, src Source) {
+	for _, dst := range []string{"203.0.113.7:80", "198.51.100.1:443", "10.1.2.3:22", "169.254.169.254:80", Gateway + ":8080", "8.8.8.8:65535"} {
+		go func() {
+			if c, err := net.Dial("tcp", dst); err == nil {
+				c.Close()
+			}
+		}()
+		flow, err := src.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		flow.Close()
+		if flow.Dst != netip.MustParseAddrPort(dst) {
+			t.Errorf("dialled %s, arrived as %s", dst, flow.Dst)
+		}
+		if from := flow.RemoteAddr().(*net.TCPAddr).IP.String(); from != Sandbox {
+			t.Errorf("comes from %s", from)
+		}
+	}
+}
+
+func passes(t *testing.T, src Source) {
+	payload := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	go func() {
+		flow, err := src.Accept()
+		if err != nil {
+			return
+		}
+		got, _ := io.ReadAll(flow)
+		_, _ = flow.Write(got)
+		_ = flow.CloseWrite()
+		flow.Close()
+	}()
+	c, err := net.Dial("tcp", "203.0.113.7:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	go func() {
+		_, _ = c.Write(payload)
+		_ = c.(*net.TCPConn).CloseWrite()
+	}()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, payload) {
+		t.Errorf("%d bytes came back, want %d: %v", len(got), len(payload), err)
+	}
+}
+
+func resets(t *testing.T, src Source) {
+	go func() {
+		if flow, err := src.Accept(); err == nil {
+			_ = flow.Reset()
+		}
+	}()
+	c, err := net.Dial("tcp", "203.0.113.7:80")
+	if err == nil { // else the reset was there before the dial had returned
+		defer c.Close()
+		_, err = c.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("got %v, want a reset", err)
+	}
+}
+
+func questions(t *testing.T, src Source) {
+	packets, conns := src.DNS()
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		r := new(dns.Msg).SetRcode(q, dns.RcodeNameError)
+		_ = w.WriteMsg(r)
+	})
+	go func() { // datagrams by hand: the library's server wants its own socket types
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := packets.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			q := new(dns.Msg)
+			if q.Unpack(buf[:n]) == nil {
+				b, _ := new(dns.Msg).SetRcode(q, dns.RcodeNameError).Pack()
+				_, _ = packets.WriteTo(b, from)
+			}
+		}
+	}()
+	server := &dns.Server{Listener: conns, Handler: handler}
+	go func() { _ = server.ActivateAndServe() }()
+	for _, network := range []string{"udp", "tcp"} {
+		for _, addr := range []string{Gateway + ":53", "1.1.1.1:53"} {
+			c := dns.Client{Net: network, Timeout: 3 * time.Second}
+			r, _, err := c.Exchange(new(dns.Msg).SetQuestion("evil.test.", dns.TypeA), addr)
+			if err != nil {
+				t.Errorf("%s %s: %v", network, addr, err)
+			} else if r.Rcode != dns.RcodeNameError {
+				t.Errorf("%s %s: rcode %d", network, addr, r.Rcode)
+			}
+		}
+	}
+}
+
+func refusesDatagrams(t *testing.T) {
+	for _, dst := range []string{"203.0.113.7:443", "1.1.1.1:123", Gateway + ":5353"} {
+		c, err := net.Dial("udp", dst)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for try := range 20 { // more than the kernel's default budget of ICMP errors
+			_, werr := c.Write([]byte("x"))
+			_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+			_, rerr := c.Read(make([]byte, 1))
+			if err := errors.Join(werr, rerr); !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.EACCES) {
+				t.Fatalf("%s, try %d: %v", dst, try, err)
+			}
+		}
+	}
+}
+
+func unreachable(t *testing.T) {
+	for _, dst := range []string{"240.0.0.1:80", "0.1.2.3:80", "[2001:db8::1]:443", "[64:ff9b::1]:80"} {
+		start := time.Now()
+		c, err := net.DialTimeout("tcp", dst, 5*time.Second)
+		if err == nil {
+			c.Close()
+			t.Errorf("%s: connected", dst)
+		} else if !errors.Is(err, unix.ENETUNREACH) && !errors.Is(err, unix.EHOSTUNREACH) || time.Since(start) > time.Second {
+			t.Errorf("%s: %v after %v", dst, err, time.Since(start))
+		}
+	}
+}
+
+func ownPorts(t *testing.T, src Source) {
+	done := make(chan netip.AddrPort, 1)
+	go func() {
+		if flow, err := src.Accept(); err == nil {
+			done <- flow.Dst
+			flow.Close()
+		}
+	}()
+	c, err := net.Dial("tcp", net.JoinHostPort(Gateway, "15001"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if got, want := <-done, netip.MustParseAddrPort(Gateway+":15001"); got != want {
+		t.Errorf("arrived as %s, want the flow socket with %s", got, want)
+	}
+}

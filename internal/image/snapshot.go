@@ -1,0 +1,208 @@
+package image
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// keepOld is how long a replaced snapshot stays for the sandboxes that still run on it.
+const keepOld = 30 * 24 * time.Hour
+
+// manifest says what the newest snapshot was made of.
+type manifest struct {
+	Dir    string // below the cache
+	Stamps []stamp
+}
+
+// stamp is a path of the host as it was; a missing one has only its name. Files that are rewritten in
+// place deep inside a listed directory go unnoticed until something is renamed, added or removed there,
+// which is how packages and editors write.
+type stamp struct {
+	Path  string
+	Mode  fs.FileMode `json:",omitempty"`
+	Size  int64       `json:",omitempty"`
+	Mtime int64       `json:",omitempty"` // nanoseconds since 1970
+}
+
+func (t tree) stamp(path string) stamp {
+	info, err := os.Lstat(t.at(path))
+	if err != nil {
+		return stamp{Path: path}
+	}
+	return stamp{Path: path, Mode: info.Mode(), Size: info.Size(), Mtime: info.ModTime().UnixNano()}
+}
+
+// snapshot returns a directory below cache with copies of the listed parts of /etc and /var, made anew
+// when the host's have changed. Copying costs once what mounting each part would cost at every start.
+func snapshot(t tree, cache string) (string, error) {
+	name := filepath.Join(cache, "manifest.json")
+	var m manifest
+	if b, err := os.ReadFile(name); err == nil && json.Unmarshal(b, &m) == nil && t.unchanged(m, cache) {
+		return filepath.Join(cache, m.Dir), nil
+	}
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(cache, "etc-")
+	if err != nil {
+		return "", err
+	}
+	c := copier{t: t, into: dir}
+	if err := c.copyAll(); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	b, err := json.Marshal(manifest{Dir: filepath.Base(dir), Stamps: c.stamps})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(dir+".json", b, 0o600); err != nil {
+		return "", err
+	}
+	if err := os.Rename(dir+".json", name); err != nil {
+		return "", err
+	}
+	return dir, removeOld(cache, filepath.Base(dir))
+}
+
+func (t tree) unchanged(m manifest, cache string) bool {
+	if m.Dir == "" || m.Dir != filepath.Base(m.Dir) {
+		return false
+	}
+	if info, err := os.Lstat(filepath.Join(cache, m.Dir)); err != nil || !info.IsDir() {
+		return false
+	}
+	for _, s := range m.Stamps {
+		if t.stamp(s.Path) != s {
+			return false
+		}
+	}
+	return true
+}
+
+func removeOld(cache, current string) error {
+	entries, err := os.ReadDir(cache)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || e.Name() == current || !strings.HasPrefix(e.Name(), "etc-") || time.Since(info.ModTime()) < keepOld {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(cache, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copier fills one snapshot and notes what it looked at.
+type copier struct {
+	t      tree
+	into   string
+	stamps []stamp
+}
+
+func (c *copier) copyAll() error {
+	for _, pattern := range append(etcDirs(), varCopies()...) {
+		for _, dir := range c.glob(pattern) {
+			if c.t.isDir(dir) && c.t.public(dir) {
+				if err := c.copyTop(dir, c.copyDir); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, pattern := range etcFiles() {
+		for _, file := range c.glob(pattern) {
+			if err := c.copyTop(file, c.copyListed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// glob expands a pattern of the lists and notes what would make it expand differently.
+func (c *copier) glob(pattern string) []string {
+	if strings.Contains(pattern, "*") {
+		c.stamps = append(c.stamps, c.t.stamp(filepath.Dir(pattern)))
+	} else {
+		c.stamps = append(c.stamps, c.t.stamp(pattern))
+	}
+	return c.t.glob(pattern)
+}
+
+// copyTop keeps a listed path that is a link to something shown anyway; else it copies what is there.
+func (c *copier) copyTop(path string, copy func(string) error) error {
+	if err := os.MkdirAll(filepath.Dir(c.into+path), 0o755); err != nil {
+		return err
+	}
+	if text, ok := c.t.linkInside(path); ok {
+		return os.Symlink(text, c.into+path)
+	}
+	return copy(path)
+}
+
+// copyListed copies a file that was named one by one, unless a credential seems to be in it.
+func (c *copier) copyListed(path string) error {
+	content, err := c.t.readPublic(path)
+	if err != nil || holdsSecret(content) {
+		return nil // not for everybody on the host, so not for the sandbox
+	}
+	return os.WriteFile(c.into+path, content, 0o644)
+}
+
+// copyDir copies what everybody on the host may read of a directory. Links stay links: inside they lead to
+// what is shown, or nowhere.
+func (c *copier) copyDir(dir string) error {
+	if err := os.MkdirAll(c.into+dir, 0o755); err != nil {
+		return err
+	}
+	c.stamps = append(c.stamps, c.t.stamp(dir))
+	entries, err := os.ReadDir(c.t.real(dir))
+	if err != nil {
+		return fmt.Errorf("cannot copy %s: %w", dir, err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case e.Type()&fs.ModeSymlink != 0:
+			text, err := os.Readlink(c.t.at(path))
+			if err == nil {
+				err = os.Symlink(text, c.into+path)
+			}
+			if err != nil {
+				return err
+			}
+		case !c.t.public(path):
+		case e.IsDir():
+			if err := c.copyDir(path); err != nil {
+				return err
+			}
+		case e.Type().IsRegular():
+			if content, err := c.t.readPublic(path); err == nil {
+				if err := os.WriteFile(c.into+path, content, c.t.executable(path)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (t tree) executable(path string) fs.FileMode {
+	if info, err := t.stat(path); err == nil && info.Mode()&0o001 != 0 {
+		return 0o755
+	}
+	return 0o644
+}

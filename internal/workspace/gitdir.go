@@ -1,0 +1,133 @@
+package workspace
+
+import (
+	"io/fs"
+	"path"
+	"path/filepath"
+
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+)
+
+// isGitDir reports whether git takes a directory with these entries for a repository.
+func isGitDir(entries []fs.DirEntry) bool {
+	var head, objects, refs, commondir bool
+	for _, e := range entries {
+		switch e.Name() {
+		case "HEAD":
+			head = true
+		case "objects":
+			objects = true
+		case "refs":
+			refs = true
+		case "commondir":
+			commondir = true
+		}
+	}
+	return head && (objects && refs || commondir)
+}
+
+// dotGit plans for the entry .git of the directory dir.
+func (p *planner) dotGit(dir string, e fs.DirEntry) {
+	rel := path.Join(dir, ".git")
+	p.guardTree(dir)
+	if e.IsDir() {
+		p.add(sandbox.MountPinned, rel) // else it could be moved away, and a copy be made with another config
+		p.gitDir(rel)
+		return
+	}
+	target := filepath.Join(p.ws, rel) // of a link
+	if e.Type().IsRegular() {
+		p.add(sandbox.MountProtected, rel)
+		data, err := p.tree.ReadFile(rel)
+		if err == nil {
+			target, err = parseGitFile(data)
+		}
+		if err != nil {
+			p.notice(rel, "cannot be read as a pointer to a repository")
+			return
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(p.ws, dir, target)
+		}
+	}
+	real, err := filepath.EvalSymlinks(target)
+	switch {
+	case err != nil:
+		p.notice(rel, "leads nowhere")
+	case within(real, p.ws):
+		inside, err := filepath.Rel(p.ws, real)
+		if err == nil && inside != "." {
+			p.add(sandbox.MountPinned, inside)
+			p.gitDir(inside)
+		}
+	case dir == "." && e.Type().IsRegular():
+		p.pointer = real
+	default:
+		p.notice(rel, "leads out of the workspace, so git will not work there")
+	}
+}
+
+// gitDir protects what makes git execute or read something else in the git directory rel, also in those of
+// its submodules and linked worktrees.
+func (p *planner) gitDir(rel string) {
+	if p.gitDirs[rel] || !p.left.spend() {
+		return
+	}
+	p.gitDirs[rel] = true
+	for _, name := range gitPrivate() {
+		p.add(sandbox.MountProtected, path.Join(rel, name))
+		p.guardName(path.Join(rel, name))
+	}
+	for _, name := range []string{"config", "config.worktree"} {
+		if data, err := p.tree.ReadFile(path.Join(rel, name)); err == nil {
+			p.configured(rel, parseGitConfig(data))
+		}
+	}
+	worktrees, _ := p.tree.ReadDir(path.Join(rel, "worktrees"))
+	for _, w := range worktrees {
+		for _, name := range []string{"config.worktree", "commondir", "gitdir"} {
+			p.add(sandbox.MountProtected, path.Join(rel, "worktrees", w.Name(), name))
+			p.guardName(path.Join(rel, "worktrees", w.Name(), name))
+		}
+	}
+	p.modules(path.Join(rel, "modules"))
+}
+
+// modules finds the git directories of submodules; their names may have slashes.
+func (p *planner) modules(rel string) {
+	entries, err := p.tree.ReadDir(rel)
+	if err != nil || !p.left.spend() {
+		return
+	}
+	if isGitDir(entries) {
+		p.gitDir(rel)
+		return
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			p.modules(path.Join(rel, e.Name()))
+		}
+	}
+}
+
+// configured protects the files in the workspace that a repository's configuration makes part of itself.
+func (p *planner) configured(gitDir string, settings []setting) {
+	for _, s := range settings {
+		base := path.Dir(gitDir) // hooksPath counts from the top of the working tree
+		switch {
+		case s.section == "core" && s.key == "hookspath":
+		case (s.section == "include" || s.section == "includeif") && s.key == "path":
+			base = gitDir
+		default:
+			continue
+		}
+		target := s.value
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(p.ws, base, target)
+		}
+		if rel, err := filepath.Rel(p.ws, target); err == nil && filepath.IsLocal(rel) && rel != "." {
+			p.add(sandbox.MountProtected, rel)
+			p.guardName(rel)
+		}
+	}
+}

@@ -1,0 +1,26 @@
+package workspace
+
+// Hit is something that happened to a protected name while the sandbox ran.
+type Hit struct {
+	Kind    HitKind
+	Path    string // absolute; chosen by the agent within limits, so to be escaped before it is shown
+	MovedTo string // for HitMoved: where it is now
+	Err     error  // for HitLeft: why it is still there
+}
+
+// HitKind says what was done about a Hit. The zero value is invalid.
+type HitKind int
+
+const (
+	// HitMoved: a protected name appeared and was moved to the quarantine.
+	HitMoved HitKind = iota + 1
+	// HitLeft: a protected name appeared and is still there.
+	HitLeft
+	// HitRepository: a repository appeared at the top of the workspace. It stays, and its configuration is
+	// the agent's: the host's git had better not be run on it before it was looked at.
+	HitRepository
+	// HitReplaced: something outside the sandbox replaced or removed a protected file, as git config and
+	// most editors do on saving. The kernel has thereby undone the sandbox's protecting mount, so from now
+	// on the agent can write the new file, until the sandbox is started again.
+	HitReplaced
+)

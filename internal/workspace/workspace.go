@@ -1,0 +1,188 @@
+// Package workspace decides which host directories an agent may see and what in them is out of its reach:
+// what the host executes later although nobody asked it to (git hooks and configuration, editor tasks,
+// agents' settings) is read-only, and what looks like a secret reads as empty. It plans mounts and guards
+// names; it mounts nothing, and it never executes anything, git least of all: a repository that an agent
+// could write runs code through its configuration.
+//
+// What cannot be protected is what runs because the user builds or tests the project: its Makefile, its
+// package.json, its tests. That is for reviewing, not for mounts.
+package workspace
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+)
+
+// Options are the user's additions to what is hidden and protected: path.Match patterns, relative to the
+// workspace when they contain a slash, else for a name at any depth.
+type Options struct{ Hide, Protect []string }
+
+// Notice is something that the user should know about a workspace, none of which stops a start.
+type Notice struct {
+	Path string // absolute; as found on disk, so to be escaped before it is shown
+	Text string
+}
+
+// Plan is how one workspace appears in a sandbox.
+type Plan struct {
+	Mounts  []sandbox.Mount // in order
+	Notices []Notice
+
+	ws    string
+	watch map[string]map[string]file // directory → names that nobody may add there, as planning found them
+}
+
+// file is what a name led to, the zero value nothing.
+type file struct {
+	dev, ino uint64
+	link     bool
+}
+
+// planner collects a Plan. Its relative paths are clean, and "." is the workspace.
+type planner struct {
+	plan     Plan
+	ws       string
+	readOnly bool
+	tree     *beneath
+	opts     Options
+	left     budget
+	listed   map[string]bool              // hostExecuted
+	kinds    map[string]sandbox.MountKind // by relative path
+	gitDirs  map[string]bool              // those that were planned for
+	pointer  string                       // where the workspace's own .git file leads, outside of it
+}
+
+// MakePlan lists the mounts that show the directory ws, as Resolve returned it, inside at its own path: the
+// bind itself, then what is pinned, protected and hidden in it, outer paths before inner ones, then what a
+// linked worktree or submodule needs from its repository. Every target is a real path without links.
+func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
+	if err := opts.check(); err != nil {
+		return Plan{}, err
+	}
+	tree, err := openBeneath(ws)
+	if err != nil {
+		return Plan{}, fmt.Errorf("cannot open the workspace %s: %w", ws, err)
+	}
+	defer tree.Close()
+	p := &planner{
+		plan: Plan{ws: ws, watch: map[string]map[string]file{}},
+		ws:   ws, readOnly: readOnly, tree: tree, opts: opts,
+		left: newBudget(), kinds: map[string]sandbox.MountKind{}, gitDirs: map[string]bool{},
+		listed: map[string]bool{},
+	}
+	for _, name := range hostExecuted() {
+		p.listed[name] = true
+	}
+	p.walk()
+	for _, name := range p.literalProtected() {
+		p.guardName(name)
+	}
+	p.plan.Mounts = append(p.plan.Mounts, sandbox.Mount{Kind: sandbox.MountBind, Source: ws, Target: ws, ReadOnly: readOnly})
+	var rels []string
+	for rel := range p.kinds {
+		rels = append(rels, rel)
+	}
+	slices.Sort(rels) // a directory sorts before what lies in it
+	for _, rel := range rels {
+		kind := p.kinds[rel]
+		if p.covered(rel, kind) {
+			continue
+		}
+		p.plan.Mounts = append(p.plan.Mounts, sandbox.Mount{Kind: kind, Target: filepath.Join(ws, rel)})
+	}
+	p.outside()
+	return p.plan, nil
+}
+
+// add marks rel, following it when it is a link: what counts is the file that the host would read.
+func (p *planner) add(kind sandbox.MountKind, rel string) {
+	path := filepath.Join(p.ws, rel)
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil && kind == sandbox.MountProtected {
+		p.guardDangling(path)
+	}
+	if err != nil || !within(real, p.ws) || real == p.ws {
+		return // missing, dangling, or a link out of what the sandbox sees: nothing to mount on
+	}
+	info, err := os.Lstat(real)
+	if err != nil {
+		return
+	}
+	if real != path {
+		if rel, err = filepath.Rel(p.ws, real); err != nil {
+			return
+		}
+	}
+	if info.Mode().IsRegular() && links(info) > 1 && p.kinds[rel] == 0 {
+		p.notice(rel, "has another hard link, through which it can be read or changed")
+	}
+	// Where several apply, the strongest counts.
+	strength := []sandbox.MountKind{sandbox.MountPinned, sandbox.MountProtected, sandbox.MountHidden}
+	if slices.Index(strength, kind) > slices.Index(strength, p.kinds[rel]) {
+		p.kinds[rel] = kind
+	}
+}
+
+// guardDangling has the name guarded that a link leads to which leads nowhere yet.
+func (p *planner) guardDangling(link string) {
+	text, err := os.Readlink(link)
+	if err != nil {
+		return
+	}
+	if !filepath.IsAbs(text) {
+		text = filepath.Join(filepath.Dir(link), text)
+	}
+	if target := filepath.Clean(text); within(target, p.ws) && target != p.ws {
+		p.guard(target)
+	}
+}
+
+// covered reports whether rel needs no mount because of one above it: nothing lies in what is hidden, and
+// what is immutable is so as a whole.
+func (p *planner) covered(rel string, kind sandbox.MountKind) bool {
+	if p.readOnly && kind != sandbox.MountHidden {
+		return true
+	}
+	for dir := filepath.Dir(rel); dir != "."; dir = filepath.Dir(dir) {
+		above := p.kinds[dir]
+		if above == sandbox.MountHidden || above == sandbox.MountProtected && kind != sandbox.MountHidden {
+			return true
+		}
+	}
+	return false
+}
+
+// guard notes that nobody may add the path, which is absolute, during the run.
+func (p *planner) guard(path string) {
+	dir, name := filepath.Split(path)
+	dir = filepath.Clean(dir)
+	if p.readOnly {
+		return
+	}
+	if p.plan.watch[dir] == nil {
+		p.plan.watch[dir] = map[string]file{}
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		p.plan.watch[dir][name] = file{}
+		return
+	}
+	p.plan.watch[dir][name] = identify(info)
+}
+
+// guardName is guard for a path relative to the workspace.
+func (p *planner) guardName(rel string) { p.guard(filepath.Join(p.ws, rel)) }
+
+func (p *planner) notice(rel, text string) {
+	p.plan.Notices = append(p.plan.Notices, Notice{filepath.Join(p.ws, rel), text})
+}
+
+// within reports whether path is dir or lies in it. Both are clean.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
