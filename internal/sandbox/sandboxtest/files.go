@@ -82,6 +82,8 @@ func protectedFiles(t *testing.T, s *suite) {
 	write(t, filepath.Join(dir, "other"), "free")
 	write(t, filepath.Join(ws, "hooks", "pre-commit"), "trusted")
 	spec.Mounts = append(spec.Mounts,
+		sandbox.Mount{Kind: sandbox.MountPinned, Target: filepath.Join(ws, "a")}, // what is above must be pinned to stay
+		sandbox.Mount{Kind: sandbox.MountPinned, Target: dir},
 		sandbox.Mount{Kind: sandbox.MountProtected, Target: file},
 		sandbox.Mount{Kind: sandbox.MountProtected, Target: filepath.Join(ws, "hooks")})
 	y := s.start(t, spec)

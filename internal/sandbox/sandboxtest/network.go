@@ -142,7 +142,7 @@ func questionsArrive(t *testing.T, s *suite) {
 	for _, server := range []string{gateway.Gateway, "192.0.2.53"} {
 		out := make(chan string, 1)
 		go func() {
-			o, _ := y.sh(fmt.Sprintf("timeout 8 bash -c 'exec 3<>/dev/udp/%s/53; echo question >&3; read answer <&3; echo $answer'", server))
+			o, _ := y.sh(fmt.Sprintf("timeout 8 bash -c 'exec 3<>/dev/udp/%s/53; echo question >&3; head -n 1 <&3'", server))
 			out <- o
 		}()
 		n, from, err := packets.ReadFrom(buf)
@@ -162,7 +162,7 @@ func questionsArrive(t *testing.T, s *suite) {
 			accepted <- c
 		}
 	}()
-	go y.sh(connect("192.0.2.53", 53))
+	y.want(connect("192.0.2.53", 53))
 	select {
 	case c := <-accepted:
 		_ = c.Close()
