@@ -65,15 +65,11 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 	if flows == nil {
 		return fmt.Errorf("%w: the backend gives no network", sandbox.ErrContainment)
 	}
-	rules, err := Policy(s.sb.Record, s.plan.agent)
-	if err != nil {
-		return err
-	}
 	record, err := audit.OpenFile(filepath.Join(s.sb.Dir, state.AuditFile), maxAudit)
 	if err != nil {
 		return fmt.Errorf("%w: %w", sandbox.ErrPolicy, err)
 	}
-	server := &egress.Server{Policy: func() *policy.Policy { return rules }, Audit: record, Log: s.log}
+	server := &egress.Server{Policy: func() *policy.Policy { return s.plan.rules }, Audit: record, Log: s.log}
 	s.work.Go(func() {
 		defer record.Close()
 		if err := server.Serve(ctx, flows); err != nil && ctx.Err() == nil {

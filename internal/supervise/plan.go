@@ -12,6 +12,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/image"
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
@@ -20,6 +21,7 @@ import (
 // plan is a record made concrete on this host, at this start.
 type plan struct {
 	spec       sandbox.Spec
+	rules      *policy.Policy
 	agent      agent.Agent
 	agentArgv  []string // program and fixed arguments
 	workspaces []workspace.Plan
@@ -31,6 +33,9 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	var p plan
 	ag, err := agent.Find(sb.Agent, cfg.Agents)
 	if err != nil {
+		return plan{}, err
+	}
+	if p.rules, err = Policy(sb.Record, ag); err != nil {
 		return plan{}, err
 	}
 	installed, err := installedAgent(ctx, cfg, ag)
