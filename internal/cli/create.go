@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/supervise"
@@ -85,7 +84,7 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 	if err := f.check(cmd); err != nil {
 		return state.Record{}, err
 	}
-	ag, err := agent.Find(t.first, nil)
+	ag, err := a.findAgent(t.first)
 	if err != nil {
 		return state.Record{}, err
 	}
@@ -94,7 +93,7 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 		return state.Record{}, err
 	}
 	want.Agent = ag.Name
-	if _, err := supervise.Policy(want); err != nil {
+	if _, err := supervise.Policy(want, ag); err != nil {
 		return state.Record{}, err
 	}
 	want.Workspaces, err = a.workspaces(t.paths)

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -45,7 +47,11 @@ func supervise(ctx context.Context, name, agentVersion string, log *slog.Logger,
 	if err != nil {
 		return err
 	}
-	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, AgentVersion: agentVersion, Log: log}
+	user, err := config.Load(filepath.Join(dirs.Config, state.ConfigFile))
+	if err != nil {
+		return err
+	}
+	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, AgentVersion: agentVersion, Log: log}
 	return Run(ctx, cfg, name, ready)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/image"
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
@@ -20,6 +21,7 @@ import (
 // plan is a record made concrete on this host, at this start.
 type plan struct {
 	spec       sandbox.Spec
+	rules      *policy.Policy
 	agent      agent.Agent
 	agentArgv  []string // program and fixed arguments
 	workspaces []workspace.Plan
@@ -29,8 +31,11 @@ type plan struct {
 // makePlan turns the record into a Spec. What the record does not name is not in it.
 func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) {
 	var p plan
-	ag, err := agent.Find(sb.Agent, nil)
+	ag, err := agent.Find(sb.Agent, cfg.Agents)
 	if err != nil {
+		return plan{}, err
+	}
+	if p.rules, err = Policy(sb.Record, ag); err != nil {
 		return plan{}, err
 	}
 	installed, err := installedAgent(ctx, cfg, ag)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
@@ -26,7 +27,8 @@ type Config struct {
 	Store        *state.Store
 	Backends     []sandbox.Backend
 	Getenv       func(string) string
-	AgentVersion string // exact, already in the agent cache; "" for an agent without a package
+	Agents       []agent.Agent // the user's own
+	AgentVersion string        // exact, already in the agent cache; "" for an agent without a package
 	Log          *slog.Logger
 }
 
@@ -66,7 +68,7 @@ type supervisor struct {
 	caps    sandbox.Capabilities
 	machine sandbox.Machine
 	started time.Time
-	work    sync.WaitGroup // egress, guard and the agent's watcher
+	work    sync.WaitGroup // egress, guards and the agent's watcher
 
 	changed   chan struct{} // buffered by one: clients or agent have changed
 	stopAsked chan struct{} // closed by the first Stop
@@ -99,22 +101,23 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	for _, n := range s.plan.notices {
 		s.log.Warn(n)
 	}
+	guards, err := s.placeGuards()
+	if err != nil {
+		return err
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer s.work.Wait()
+	defer cancel()
+	s.runGuards(background, guards)
 	if s.machine, err = backend.Start(ctx, s.plan.spec); err != nil {
 		return err
 	}
 	s.started = time.Now()
-	defer s.work.Wait()
 	defer s.stopMachine()
 	if err := s.plan.seedHome(s.sb); err != nil {
 		return err
 	}
-
-	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
 	if err := s.serveNetwork(background); err != nil {
-		return err
-	}
-	if err := s.guard(background); err != nil {
 		return err
 	}
 	ln, err := api.Listen(s.sb.Dir)
