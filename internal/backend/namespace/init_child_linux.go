@@ -60,9 +60,8 @@ func Main(args []string) int {
 		return 1
 	}
 	c := &child{control: control}
-	if err := c.setUp(); err != nil {
-		_ = send(control, report{Error: err.Error(), Hint: sandbox.Hint(err)}.encode())
-	}
+	err = c.setUp()
+	_ = send(control, report{Error: err.Error(), Hint: sandbox.Hint(err)}.encode())
 	return 1
 }
 
