@@ -30,8 +30,10 @@ func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	return cli.Main(ctx, args[min(1, len(args)):], cli.Config{
-		Self:     self,
-		Backends: func(log *slog.Logger) []sandbox.Backend { return all.Backends(self, log) },
+		Self: self,
+		// Backends start processes that may be neither allowed to search the way to the binary (/root is
+		// private) nor find it there any more (go run deletes it): the kernel's link leads to it always.
+		Backends: func(log *slog.Logger) []sandbox.Backend { return all.Backends("/proc/self/exe", log) },
 		Environ:  os.Environ(),
 		Streams:  cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr},
 	})
