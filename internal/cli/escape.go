@@ -73,8 +73,10 @@ func (p *plain) step(c byte) {
 		}
 	case plainC2:
 		p.state = plainText
-		if c < 0x80 || c > 0x9f {
-			p.out = append(p.out, 0xc2)
+		switch {
+		case c >= 0xa0 && c <= 0xbf:
+			p.out = append(p.out, 0xc2, c)
+		case c < 0x80 || c > 0xbf: // not UTF-8: kept, 0xc2 might meet its other half when c is dropped
 			p.step(c)
 		}
 	case plainEscape:
