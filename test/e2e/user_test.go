@@ -52,8 +52,10 @@ func environment(t *testing.T, home string) []string {
 	env := []string{
 		"HOME=" + home, "USER=ann", "LOGNAME=ann", "SHELL=/bin/sh", "LANG=C.UTF-8", "TERM=xterm-256color",
 		"PATH=" + filepath.Join(os.Getenv(rootVariable), "bin") + ":" + os.Getenv("PATH"),
+	}
+	if os.Getenv(cellVariable) == "" {
 		// Agents are fetched once for a machine, not once for each test.
-		"XDG_DATA_HOME=" + filepath.Join(cache, "bailey-test"),
+		env = append(env, "XDG_DATA_HOME="+filepath.Join(cache, "bailey-test"))
 	}
 	for _, kv := range os.Environ() {
 		key, _, _ := strings.Cut(strings.ToLower(kv), "=")
