@@ -63,7 +63,7 @@ func fetchReal(t *testing.T, a Agent) Installed {
 	}
 	client := &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
 	defer client.CloseIdleConnections()
-	in, err := Store{Dir: filepath.Join(cache, "bailey-test", "agents"), Registry: registry, HTTP: client}.Ensure(t.Context(), a, "")
+	in, err := Store{Dir: filepath.Join(cache, "bailey-test", "bailey", "agents"), Registry: registry, HTTP: client}.Ensure(t.Context(), a, "")
 	if errors.Is(err, errUnreachable) && !strings.Contains(os.Getenv("BAILEY_REQUIRE"), "agents") {
 		t.Skip(err)
 	}

@@ -54,6 +54,9 @@ func Run(ctx context.Context, cfg Config, name string, ready func()) error {
 	}
 	if sb.Temporary && s.finished() {
 		s.log.Info("removing the sandbox: its agent has ended")
+		if err := s.backend.Remove(context.WithoutCancel(ctx), sb.Name, sb.Dir); err != nil {
+			return err
+		}
 		return sb.Remove()
 	}
 	return nil
@@ -65,6 +68,7 @@ type supervisor struct {
 	sb      *state.Sandbox
 	log     *slog.Logger
 	plan    plan
+	backend sandbox.Backend
 	caps    sandbox.Capabilities
 	machine sandbox.Machine
 	started time.Time
@@ -90,7 +94,7 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	s.caps = caps
+	s.backend, s.caps = backend, caps
 	// Whoever ran this sandbox before may have been killed.
 	if err := backend.Recover(ctx, s.sb.Name, s.sb.Dir); err != nil {
 		return fmt.Errorf("cannot clean up after the last run: %w", err)

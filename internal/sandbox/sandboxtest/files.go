@@ -12,7 +12,7 @@ import (
 )
 
 func bindsShowFiles(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	write(t, filepath.Join(ws, "from-host"), "hello")
 	y := s.start(t, spec)
 	if got := y.want("cat " + filepath.Join(ws, "from-host")); got != "hello" {
@@ -36,7 +36,7 @@ func bindsShowFiles(t *testing.T, s *suite) {
 }
 
 func readOnlyBinds(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	extra := private(t)
 	write(t, filepath.Join(extra, "file"), "kept")
 	spec.Mounts = append(spec.Mounts, sandbox.Mount{Kind: sandbox.MountBind, Source: extra, Target: extra, ReadOnly: true})
@@ -52,7 +52,7 @@ func readOnlyBinds(t *testing.T, s *suite) {
 }
 
 func hiddenFiles(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	file, dir := filepath.Join(ws, ".env"), filepath.Join(ws, "keys")
 	write(t, file, "SECRET=1")
 	write(t, filepath.Join(dir, "id"), "SECRET=2")
@@ -75,13 +75,15 @@ func hiddenFiles(t *testing.T, s *suite) {
 }
 
 func protectedFiles(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	dir := filepath.Join(ws, "a", "b")
 	file := filepath.Join(dir, "settings")
 	write(t, file, "trusted")
 	write(t, filepath.Join(dir, "other"), "free")
 	write(t, filepath.Join(ws, "hooks", "pre-commit"), "trusted")
 	spec.Mounts = append(spec.Mounts,
+		sandbox.Mount{Kind: sandbox.MountPinned, Target: filepath.Join(ws, "a")},
+		sandbox.Mount{Kind: sandbox.MountPinned, Target: dir},
 		sandbox.Mount{Kind: sandbox.MountProtected, Target: file},
 		sandbox.Mount{Kind: sandbox.MountProtected, Target: filepath.Join(ws, "hooks")})
 	y := s.start(t, spec)
@@ -102,7 +104,7 @@ func protectedFiles(t *testing.T, s *suite) {
 }
 
 func pinnedDirectories(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	git := filepath.Join(ws, ".git")
 	write(t, filepath.Join(git, "HEAD"), "ref")
 	write(t, filepath.Join(ws, "free", "file"), "x")
@@ -118,7 +120,7 @@ func pinnedDirectories(t *testing.T, s *suite) {
 }
 
 func changesSurvive(t *testing.T, s *suite) {
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	const tool = "/usr/local/bin/bailey-conformance"
 	y := s.start(t, spec)
 	y.want("echo state > $HOME/note && echo 'echo works' > " + tool + " && chmod +x " + tool + " && rm -rf /usr/local/share/man")
@@ -136,7 +138,7 @@ func changesSurvive(t *testing.T, s *suite) {
 }
 
 func readOnlyRoot(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	spec.Root.ReadOnly = true
 	y := s.start(t, spec)
 	y.want("touch /tmp/free $HOME/free " + ws + "/free") // the control
@@ -146,7 +148,7 @@ func readOnlyRoot(t *testing.T, s *suite) {
 }
 
 func hostIsInvisible(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	secret := filepath.Join(private(t), "secret")
 	write(t, secret, "canary")
 	write(t, filepath.Join(ws, "control"), "canary")

@@ -17,7 +17,7 @@ import (
 )
 
 func commandsRun(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	y := s.start(t, spec)
 	if out, code := y.sh("echo out; exit 7"); out != "out\n" || code != 7 {
 		t.Errorf("got %q and %d", out, code)
@@ -31,7 +31,7 @@ func commandsRun(t *testing.T, s *suite) {
 }
 
 func userIsTheSandboxes(t *testing.T, s *suite) {
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	y := s.start(t, spec)
 	want := fmt.Sprintf("%d:%d ann %s", spec.User.UID, spec.User.GID, spec.User.Home)
 	if got := y.want(`echo "$(id -u):$(id -g) $(id -un) $HOME"`); got != want {
@@ -44,7 +44,7 @@ func userIsTheSandboxes(t *testing.T, s *suite) {
 
 func environmentIsTheSpecs(t *testing.T, s *suite) {
 	t.Setenv("BAILEY_CANARY", "sings")
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	spec.Env = append(spec.Env, "GIVEN=as it is")
 	y := s.start(t, spec)
 	inside := y.want("env")
@@ -57,7 +57,7 @@ func environmentIsTheSpecs(t *testing.T, s *suite) {
 }
 
 func streamsAreIndependent(t *testing.T, s *suite) {
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	y := s.start(t, spec)
 	second := y.dial()
 	if err := y.guest.Close(); err != nil {
@@ -101,7 +101,7 @@ func processes(t *testing.T, mark string) int {
 }
 
 func stopEndsEverything(t *testing.T, s *suite) {
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	y := s.start(t, spec)
 	mark := y.background()
 	if processes(t, mark) == 0 {
@@ -129,7 +129,7 @@ func stopEndsEverything(t *testing.T, s *suite) {
 }
 
 func failedStartLeavesNothing(t *testing.T, s *suite) {
-	spec, ws := NewSpec(t)
+	spec, ws := s.newSpec(t)
 	before := mounts(t)
 	broken := spec
 	broken.Mounts = append(slices.Clone(spec.Mounts),
@@ -170,7 +170,7 @@ func recoverAfterCrash(t *testing.T, s *suite) {
 	if s.o.Crash == nil {
 		t.Skip("this backend's tests cannot crash a supervisor")
 	}
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	mark := "mark" + rand.Text()
 	s.o.Crash(t, spec, []string{"/bin/sh", "-c", "while :; do sleep 60; done # " + mark})
 	for range 2 {
@@ -185,7 +185,7 @@ func recoverAfterCrash(t *testing.T, s *suite) {
 }
 
 func cancelledStart(t *testing.T, s *suite) {
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	m, err := s.newBackend(t).Start(ctx, spec)
@@ -206,19 +206,19 @@ func limitsHold(t *testing.T, s *suite) {
 		limits  sandbox.Limits
 		beyond  string // fails inside where the limit holds, and works without
 	}{
-		{"pids", caps.Pids, sandbox.Limits{Pids: 30}, `i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done 2>&1; [ $(jobs -p | wc -l) -eq 60 ]`},
+		{"pids", caps.Pids, sandbox.Limits{Pids: 30}, `i=0; while [ $i -lt 60 ]; do sleep 1 & i=$((i+1)); done; wait`},
 		{"memory", caps.Memory, sandbox.Limits{Memory: 64 << 20}, `[ $(head -c 200m /dev/zero | tail -c 200m | wc -c) -eq 209715200 ]`},
 		{"disk", caps.Disk, sandbox.Limits{Disk: 8 << 20}, `head -c 32m /dev/zero > $HOME/big`},
 		{"cpus", caps.CPUs, sandbox.Limits{CPUs: 0.2}, ""}, // measured by cpuHolds
 	} {
 		t.Run(l.name, func(t *testing.T) {
-			spec, _ := NewSpec(t)
+			spec, _ := s.newSpec(t)
 			if l.support.OK && l.beyond != "" {
 				if out, code := s.start(t, spec).sh(l.beyond); code != 0 {
 					t.Fatalf("without the limit the control failed: %d %s", code, out)
 				}
 			}
-			spec, _ = NewSpec(t)
+			spec, _ = s.newSpec(t)
 			spec.Limits = l.limits
 			if !l.support.OK {
 				m, err := s.newBackend(t).Start(t.Context(), spec)
@@ -257,7 +257,7 @@ func cpuHolds(t *testing.T, y *yard, cpus float64) {
 }
 
 func useIsCounted(t *testing.T, s *suite) {
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	y := s.start(t, spec)
 	before, err := y.machine.Stats(t.Context())
 	if err != nil {

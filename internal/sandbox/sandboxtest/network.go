@@ -59,7 +59,7 @@ func connect(host string, port any) string {
 func noNetwork(t *testing.T, s *suite) {
 	addr, came := listener(t)
 	_, port, _ := net.SplitHostPort(addr)
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	spec.Network = sandbox.NetworkNone
 	y := s.start(t, spec)
 	if y.machine.Flows() != nil {
@@ -79,7 +79,7 @@ func noNetwork(t *testing.T, s *suite) {
 func flowsArrive(t *testing.T, s *suite) {
 	addr, came := listener(t)
 	_, port, _ := net.SplitHostPort(addr)
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	spec.Network = sandbox.NetworkGateway
 	y := s.start(t, spec)
 	flows := y.machine.Flows()
@@ -131,7 +131,7 @@ func flowsArrive(t *testing.T, s *suite) {
 }
 
 func questionsArrive(t *testing.T, s *suite) {
-	spec, _ := NewSpec(t)
+	spec, _ := s.newSpec(t)
 	spec.Network = sandbox.NetworkGateway
 	y := s.start(t, spec)
 	packets, streams := y.machine.Flows().DNS()
@@ -142,7 +142,7 @@ func questionsArrive(t *testing.T, s *suite) {
 	for _, server := range []string{gateway.Gateway, "192.0.2.53"} {
 		out := make(chan string, 1)
 		go func() {
-			o, _ := y.sh(fmt.Sprintf("timeout 8 bash -c 'exec 3<>/dev/udp/%s/53; echo question >&3; read answer <&3; echo $answer'", server))
+			o, _ := y.sh(fmt.Sprintf("timeout 8 bash -c 'exec 3<>/dev/udp/%s/53; echo question >&3; dd bs=512 count=1 <&3 2>/dev/null'", server))
 			out <- o
 		}()
 		n, from, err := packets.ReadFrom(buf)
@@ -162,11 +162,16 @@ func questionsArrive(t *testing.T, s *suite) {
 			accepted <- c
 		}
 	}()
-	go y.sh(connect("192.0.2.53", 53))
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		y.sh(connect("192.0.2.53", 53))
+	}()
 	select {
 	case c := <-accepted:
 		_ = c.Close()
 	case <-time.After(patience):
 		t.Error("a connection to port 53 did not arrive")
 	}
+	<-asked
 }

@@ -45,7 +45,7 @@ type Options struct {
 
 // Run tests the backend that newBackend returns.
 func Run(t *testing.T, newBackend func(t *testing.T) sandbox.Backend, o Options) {
-	s := &suite{newBackend: newBackend, o: o}
+	s := &suite{newBackend: newBackend, o: o, cache: private(t)}
 	cases := []struct {
 		name  string
 		needs []Ability
@@ -91,6 +91,7 @@ func Run(t *testing.T, newBackend func(t *testing.T) sandbox.Backend, o Options)
 type suite struct {
 	newBackend func(t *testing.T) sandbox.Backend
 	o          Options
+	cache      string // of the host's configuration, which is the same for every case
 }
 
 // yard is one running machine in a test.
@@ -108,7 +109,13 @@ func (s *suite) start(t *testing.T, spec sandbox.Spec) *yard {
 	if err != nil {
 		t.Fatalf("cannot start: %v (hint: %s)", err, sandbox.Hint(err))
 	}
-	t.Cleanup(func() { stop(t, m) })
+	t.Cleanup(func() {
+		stop(t, m)
+		// The backend may have made what the test's own user cannot delete.
+		if err := s.newBackend(t).Remove(context.Background(), spec.Name, spec.Dir); err != nil {
+			t.Errorf("remove: %v", err)
+		}
+	})
 	y := &yard{t: t, machine: m, spec: spec}
 	y.guest = y.dial()
 	return y
@@ -192,9 +199,9 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// NewSpec is a spec with the host's root file system, a home of its own and the workspace ws, which is also
+// newSpec is a spec with the host's root file system, a home of its own and the workspace ws, which is also
 // returned. Tests add to it.
-func NewSpec(t *testing.T) (spec sandbox.Spec, ws string) {
+func (s *suite) newSpec(t *testing.T) (spec sandbox.Spec, ws string) {
 	t.Helper()
 	dir, ws := private(t), private(t)
 	user := sandbox.User{
@@ -205,7 +212,7 @@ func NewSpec(t *testing.T) (spec sandbox.Spec, ws string) {
 		user.UID, user.GID = 1000, 1000
 	}
 	root, tools, env, err := image.Host(image.HostInput{
-		User: user, Hostname: "yard", MachineID: strings.Repeat("5a", 16), HostHome: user.Home, Cache: private(t),
+		User: user, Hostname: "yard", MachineID: strings.Repeat("5a", 16), HostHome: user.Home, Cache: s.cache,
 		Getenv: func(key string) string { return map[string]string{"PATH": "/usr/bin:/bin"}[key] },
 	})
 	if err != nil {

@@ -1,0 +1,109 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// screen is a terminal window with a shell in it, whose prompt is "ready>". tmux draws what a person would
+// see, which for a full-screen program is far from what it writes.
+type screen struct {
+	u      *user
+	socket string
+	name   string
+}
+
+// screenTime is how long something may take to appear: the agents need seconds to start.
+const screenTime = 30 * time.Second
+
+func newScreen(u *user, name string) *screen {
+	u.t.Helper()
+	if _, err := exec.LookPath("tmux"); err != nil {
+		lack(u.t, "tmux", err.Error())
+	}
+	s := &screen{u: u, socket: filepath.Join(u.home, "../tmux"), name: name}
+	args := []string{"-f", "/dev/null", "new-session", "-d", "-s", name, "-x", "120", "-y", "40", "env", "-i"}
+	args = append(args, u.env...)
+	s.tmux(append(args, "TERM=screen-256color", "PS1=ready> ", "sh")...)
+	u.t.Cleanup(func() {
+		if u.t.Failed() {
+			u.t.Logf("the screen %s:\n%s", name, s.text())
+		}
+		_ = exec.Command("tmux", "-S", s.socket, "kill-session", "-t", "="+name).Run()
+	})
+	s.prompt()
+	s.line("cd " + shell(u.project))
+	return s
+}
+
+func (s *screen) tmux(args ...string) string {
+	s.u.t.Helper()
+	out, err := exec.Command("tmux", append([]string{"-S", s.socket}, args...)...).CombinedOutput()
+	if err != nil {
+		s.u.t.Fatalf("tmux %q: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// pane names the screen for tmux, by its whole name.
+func (s *screen) pane() string { return "=" + s.name + ":" }
+
+// text is what is on the screen now, without the empty lines at its end.
+func (s *screen) text() string {
+	return strings.TrimRight(s.tmux("capture-pane", "-p", "-t", s.pane()), "\n")
+}
+
+// await waits until the screen shows want.
+func (s *screen) await(want string) {
+	s.u.t.Helper()
+	if !poll(screenTime, func() bool { return strings.Contains(s.text(), want) }) {
+		s.u.t.Fatalf("the screen does not show %q:\n%s", want, s.text())
+	}
+}
+
+// prompt waits until the shell waits for a command.
+func (s *screen) prompt() {
+	s.u.t.Helper()
+	last := func() string { text := s.text(); return text[strings.LastIndexByte(text, '\n')+1:] }
+	if !poll(screenTime, func() bool { return last() == "ready>" }) {
+		s.u.t.Fatalf("the shell does not come back:\n%s", s.text())
+	}
+}
+
+// line types text and Enter. Programs that draw an input line need to see the two apart.
+func (s *screen) line(text string) {
+	s.u.t.Helper()
+	s.tmux("send-keys", "-l", "-t", s.pane(), text)
+	s.keys("Enter")
+}
+
+// keys presses keys by tmux's names.
+func (s *screen) keys(names ...string) {
+	s.u.t.Helper()
+	s.tmux(append([]string{"send-keys", "-t", s.pane()}, names...)...)
+}
+
+// settings is what stty says of the terminal, which must have a shell waiting.
+func (s *screen) settings() string {
+	s.u.t.Helper()
+	tty := strings.TrimSpace(s.tmux("display-message", "-p", "-t", s.pane(), "#{pane_tty}"))
+	out, err := exec.Command("stty", "-F", tty, "-g").CombinedOutput()
+	if err != nil {
+		s.u.t.Fatalf("stty: %v: %s", err, out)
+	}
+	modes := s.tmux("display-message", "-p", "-t", s.pane(), "alternate #{alternate_on} cursor #{cursor_flag} mouse #{mouse_any_flag} keypad #{keypad_cursor_flag}")
+	return strings.TrimSpace(string(out)) + " " + strings.TrimSpace(modes)
+}
+
+// shell quotes words for a shell's command line.
+func shell(words ...string) string {
+	var quoted []string
+	for _, w := range words {
+		quoted = append(quoted, "'"+strings.ReplaceAll(w, "'", `'\''`)+"'")
+	}
+	return strings.Join(quoted, " ")
+}
