@@ -26,6 +26,7 @@ type agentOptions struct {
 	attachOnly bool     // an agent that does not run is an error
 	timeout    time.Duration
 	detachKeys []byte
+	noticed    int // how many of the supervisor's notices were shown before
 }
 
 // enterAgent attaches to the agent's session, which it starts when there is none, and returns when the agent
@@ -67,6 +68,9 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 		return nil
 	case e.signal != 0:
 		return &exitError{code: 128 + int(e.signal)}
+	}
+	for _, n := range v.Notices[min(o.noticed, len(v.Notices)):] {
+		a.note("%s", n)
 	}
 	if sb.Temporary && inspectErr == nil && v.Clients <= 1 {
 		a.awaitRemoval(ctx, sb)

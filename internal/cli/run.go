@@ -89,6 +89,7 @@ func (a *app) run(cmd *cobra.Command, o *runOptions) error {
 			for _, n := range v.Notices {
 				a.note("%s", n)
 			}
+			o.noticed = len(v.Notices)
 		}
 	}
 	if err := a.enterAgent(ctx, c, sb, o.agentOptions); err != nil {

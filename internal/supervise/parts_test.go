@@ -115,13 +115,6 @@ func TestOnlyKnownNetworkModesGiveANetwork(t *testing.T) {
 	}
 }
 
-func TestOfAVariableTheLastValueCounts(t *testing.T) {
-	got := lastWins([]string{"A=1", "B=2", "A=3", "AB=4"})
-	if want := []string{"A=3", "B=2", "AB=4"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 func TestTheUserInsideIsNeverRoot(t *testing.T) {
 	ws := t.TempDir()
 	u, err := makeUser(func(key string) string { return map[string]string{"HOME": "/home/x", "USER": "root"}[key] }, []state.Workspace{{Path: ws}})

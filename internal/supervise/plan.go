@@ -59,7 +59,7 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	for _, key := range slices.Sorted(maps.Keys(ag.Env)) {
 		env = append(env, key+"="+ag.Env[key])
 	}
-	p.spec.Env = lastWins(append(env, sb.Env...))
+	p.spec.Env = append(env, sb.Env...)
 
 	// In this order: what lies below the home directory comes after it.
 	p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountState, Source: state.HomeDir, Target: user.Home})
@@ -173,20 +173,4 @@ func shell(path string) string {
 		}
 	}
 	return "/bin/sh"
-}
-
-// lastWins keeps of each variable the last value, in the order in which names first came.
-func lastWins(env []string) []string {
-	var out []string
-	at := map[string]int{}
-	for _, kv := range env {
-		key, _, _ := strings.Cut(kv, "=")
-		if i, ok := at[key]; ok {
-			out[i] = kv
-			continue
-		}
-		at[key] = len(out)
-		out = append(out, kv)
-	}
-	return out
 }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -52,8 +54,10 @@ func environment(t *testing.T, home string) []string {
 	env := []string{
 		"HOME=" + home, "USER=ann", "LOGNAME=ann", "SHELL=/bin/sh", "LANG=C.UTF-8", "TERM=xterm-256color",
 		"PATH=" + filepath.Join(os.Getenv(rootVariable), "bin") + ":" + os.Getenv("PATH"),
+	}
+	if os.Getenv(cellVariable) == "" {
 		// Agents are fetched once for a machine, not once for each test.
-		"XDG_DATA_HOME=" + filepath.Join(cache, "bailey-test"),
+		env = append(env, "XDG_DATA_HOME="+filepath.Join(cache, "bailey-test"))
 	}
 	for _, kv := range os.Environ() {
 		key, _, _ := strings.Cut(strings.ToLower(kv), "=")
@@ -169,5 +173,21 @@ func (u *user) noSandboxes() {
 	}
 	for _, e := range entries {
 		u.t.Errorf("left in the state directory: %s", e.Name())
+	}
+}
+
+// killSupervisor kills the sandbox's supervisor with SIGKILL, as the kernel does when memory is short.
+func (u *user) killSupervisor(box string) {
+	u.t.Helper()
+	data, err := os.ReadFile(filepath.Join(u.sandboxDir(box), "lock"))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		u.t.Fatal(err)
 	}
 }

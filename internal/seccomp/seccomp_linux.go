@@ -1,4 +1,7 @@
-package namespace
+// Package seccomp holds the list of system calls that a sandbox may make, as a filter program for the kernel
+// (seccomp(2)), for amd64 and arm64. It decides about calls and their register arguments and nothing else;
+// who installs it, and when, is a backend's business.
+package seccomp
 
 import (
 	"fmt"
@@ -8,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filterSystemCalls installs the filter on the calling thread. It cannot be taken off again, and every
-// program that is started from here on has it too.
-func filterSystemCalls(rootOwned bool) error {
-	program, err := bpf.Assemble(systemCallFilter(rootOwned))
+// Install puts the filter on the calling thread. It cannot be taken off again, and every program that is
+// started from there on has it too. The thread needs no_new_privs. rootOwned is Filter's.
+func Install(rootOwned bool) error {
+	program, err := bpf.Assemble(Filter(rootOwned))
 	if err != nil {
 		return fmt.Errorf("cannot assemble the system call filter: %w", err)
 	}
@@ -34,11 +37,11 @@ const (
 	offArgs   = 16
 )
 
-// systemCallFilter allows what ordinary programs use and refuses everything else: EPERM for what the
+// Filter allows what ordinary programs use and refuses everything else: EPERM for what the
 // kernel has and a sandbox must not use, ENOSYS for what is newer than this list, so that libraries fall
 // back to what they did before. With rootOwned, what the agent creates in its project belongs to root on
 // the host, so no file may be made set-user-id or set-group-id.
-func systemCallFilter(rootOwned bool) []bpf.Instruction {
+func Filter(rootOwned bool) []bpf.Instruction {
 	p := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},

@@ -1,4 +1,4 @@
-package namespace
+package seccomp
 
 import (
 	"encoding/binary"
@@ -30,7 +30,7 @@ func judge(t *testing.T, vm *bpf.VM, arch, number uint32, args ...uint32) unix.E
 }
 
 func TestSystemCallFilter(t *testing.T) {
-	program := systemCallFilter(false)
+	program := Filter(false)
 	if len(program) > 4096 {
 		t.Fatalf("the kernel takes 4096 instructions, these are %d", len(program))
 	}
@@ -121,7 +121,7 @@ func TestSystemCallFilter(t *testing.T) {
 }
 
 func TestRootOwnedFilesAreNeverSetID(t *testing.T) {
-	vm, err := bpf.NewVM(systemCallFilter(true))
+	vm, err := bpf.NewVM(Filter(true))
 	if err != nil {
 		t.Fatal(err)
 	}

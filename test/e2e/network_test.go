@@ -1,0 +1,186 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// listener counts connections, which is how a test sees from outside whether one came through.
+type listener struct {
+	net.Listener
+	count atomic.Int64
+}
+
+// listen answers every connection as a web server would.
+func listen(t *testing.T, network, address string) *listener {
+	t.Helper()
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &listener{Listener: ln}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			l.count.Add(1)
+			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				fmt.Fprint(conn, "HTTP/1.0 200 OK\r\nContent-Length: 8\r\n\r\nREACHED\n")
+			}
+			_ = conn.Close()
+		}
+	}()
+	return l
+}
+
+func (l *listener) port() string {
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// heard tells how many connections came since the last call.
+func (l *listener) heard() int64 { return l.count.Swap(0) }
+
+func needCurl(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		lack(t, "curl", err.Error())
+	}
+}
+
+const curl = "curl -sS --noproxy '*' --connect-timeout 5 --max-time 10 "
+
+// ownAddress is an address of this host that is not the loopback's, "" when it has none.
+func ownAddress(t *testing.T) string {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+			return ip.IP.String()
+		}
+	}
+	return ""
+}
+
+func TestOnlyAllowedPlacesAreReached(t *testing.T) {
+	needCurl(t)
+	u := newUser(t)
+	allowed, denied := listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "0.0.0.0:0")
+	u.box("--allow", "host.bailey.internal:"+allowed.port())
+	if got := u.inside("box", curl+"http://host.bailey.internal:"+allowed.port()); got != "REACHED\n" || allowed.heard() != 1 {
+		t.Fatalf("the allowed port is not reached: %s", got)
+	}
+	gateway := "$(awk '/^nameserver/ { print $2; exit }' /etc/resolv.conf)"
+	probes := []struct{ name, host string }{
+		{"the allowed name at another port", "host.bailey.internal"},
+		{"the loopback address", "127.0.0.1"},
+		{"another loopback address", "127.1.2.3"},
+		{"the loopback's name", "localhost"},
+		{"the loopback address in IPv6's clothes", "[::ffff:127.0.0.1]"},
+		{"no address", "0.0.0.0"},
+		{"the gateway", gateway},
+		{"a name that leads to the loopback", "127.0.0.1.nip.io"},
+	}
+	if own := ownAddress(t); own != "" {
+		probes = append(probes, struct{ name, host string }{"the host's own address", own})
+		if u.outside(curl + "http://" + own + ":" + denied.port()); denied.heard() != 1 {
+			t.Errorf("the control does not reach %s", own)
+		}
+	}
+	if u.outside(curl + "http://127.0.0.1:" + denied.port()); denied.heard() != 1 {
+		t.Error("the control does not reach the loopback address")
+	}
+	for _, p := range probes {
+		t.Run(p.name, func(t *testing.T) {
+			begun := time.Now()
+			got := u.inside("box", curl+`"http://`+p.host+":"+denied.port()+`"`)
+			if strings.Contains(got, "REACHED") || denied.heard() != 0 {
+				t.Errorf("it was reached: %s", got)
+			}
+			if took := time.Since(begun); took > 3*time.Second {
+				t.Errorf("the refusal took %v", took)
+			}
+		})
+	}
+}
+
+func TestAnAddressIsReachedWhenTheUserAllowsIt(t *testing.T) {
+	needCurl(t)
+	u := newUser(t)
+	own := ownAddress(t)
+	if own == "" {
+		lack(t, "address", "no address but the loopback's")
+	}
+	l := listen(t, "tcp4", "0.0.0.0:0")
+	u.box("--allow", "private:"+own+":"+l.port())
+	if got := u.inside("box", curl+"http://"+own+":"+l.port()); got != "REACHED\n" || l.heard() != 1 {
+		t.Errorf("it is not reached: %s", got)
+	}
+}
+
+func TestWithoutANetworkNothingIsReached(t *testing.T) {
+	needCurl(t)
+	u := newUser(t)
+	l := listen(t, "tcp4", "0.0.0.0:0")
+	u.box("--network", "none")
+	got := u.inside("box", fmt.Sprintf(curl+"http://host.bailey.internal:%s; "+curl+"http://127.0.0.1:%s; ls /sys/class/net /proc/sys/net/ipv4/conf", l.port(), l.port()))
+	if strings.Contains(got, "REACHED") || l.heard() != 0 {
+		t.Errorf("the host was reached: %s", got)
+	}
+}
+
+func TestTheHostsSocketsAreOutOfReach(t *testing.T) {
+	needCurl(t)
+	u := newUser(t)
+	// Short, for the limit of a socket's path; where agents and engines put theirs.
+	agents, err := os.MkdirTemp("/tmp", "ssh-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(agents) })
+	places := []struct{ name, address, probe string }{
+		{"an agent's in /tmp", agents + "/agent.1", "--unix-socket " + agents + "/agent.1"},
+		{"an engine's in the home", u.home + "/docker.sock", "--unix-socket ../../docker.sock"},
+		{"one in the project", u.project + "/daemon.sock", "--unix-socket daemon.sock"},
+		{"an abstract one", "@bailey-e2e-" + filepath.Base(agents), "--abstract-unix-socket bailey-e2e-" + filepath.Base(agents)},
+	}
+	var listeners []*listener
+	for _, p := range places {
+		listeners = append(listeners, listen(t, "unix", p.address))
+	}
+	u.env = append(u.env, "SSH_AUTH_SOCK="+agents+"/agent.1", "DBUS_SESSION_BUS_ADDRESS=unix:path="+agents+"/agent.1")
+	u.box()
+	for i, p := range places {
+		t.Run(p.name, func(t *testing.T) {
+			probe := curl + p.probe + " http://socket.test/"
+			if got := u.outside(probe); !strings.Contains(got, "REACHED") || listeners[i].heard() != 1 {
+				t.Fatalf("the control does not reach it: %s", got)
+			}
+			if got := u.inside("box", probe); strings.Contains(got, "REACHED") || listeners[i].heard() != 0 {
+				t.Errorf("it was reached: %s", got)
+			}
+		})
+	}
+	got := u.inside("box", "env; ls -d /run/docker.sock /var/run/docker.sock /run/containerd /run/dbus /run/user /run/systemd /tmp/ssh-*")
+	for _, line := range strings.Split(got, "\n") {
+		if strings.HasPrefix(line, "SSH_AUTH_SOCK") || strings.HasPrefix(line, "DBUS_") || strings.HasPrefix(line, "/") {
+			t.Errorf("inside there is %s", line)
+		}
+	}
+}
