@@ -78,14 +78,20 @@ func TestSeedChangesNothingTheSecondTime(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
 			info, err := d.Info()
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
 			fmt.Fprintln(&b, path, info.ModTime(), info.Sys().(*syscall.Stat_t).Ino)
 			return nil
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		return b.String()
 	}
 	if first, second := snapshot(), snapshot(); first != second || strings.Count(first, "\n") < 9 {

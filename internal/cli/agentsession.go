@@ -23,6 +23,7 @@ type agentOptions struct {
 	attachOnly bool     // an agent that does not run is an error
 	timeout    time.Duration
 	detachKeys []byte
+	noticed    int // how many of the supervisor's notices were shown before
 }
 
 // enterAgent attaches to the agent's session, which it starts when there is none, and returns when the agent
@@ -63,6 +64,9 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 		return &exitError{code: 128 + int(e.signal)}
 	case o.background:
 		return nil
+	}
+	for _, n := range v.Notices[min(o.noticed, len(v.Notices)):] {
+		a.note("%s", n)
 	}
 	if sb.Temporary && inspectErr == nil && v.Clients <= 1 {
 		a.awaitRemoval(ctx, sb)

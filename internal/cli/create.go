@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/supervise"
@@ -85,7 +84,7 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 	if err := f.check(cmd); err != nil {
 		return state.Record{}, err
 	}
-	ag, err := agent.Find(t.first, nil)
+	ag, err := a.findAgent(t.first)
 	if err != nil {
 		return state.Record{}, err
 	}
@@ -94,14 +93,15 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 		return state.Record{}, err
 	}
 	want.Agent = ag.Name
-	if _, err := supervise.Policy(want); err != nil {
+	if _, err := supervise.Policy(want, ag); err != nil {
 		return state.Record{}, err
 	}
 	want.Workspaces, err = a.workspaces(t.paths)
 	return want, err
 }
 
-// createNew stores want under its name, or under a free one made from the agent and the workspace.
+// createNew stores want under its name, or under a free one made from the agent and the workspace. There is
+// one sandbox for both unless the user names more: the error wraps state.ErrExists, also in a race.
 func createNew(store *state.Store, want state.Record) (*state.Sandbox, error) {
 	if want.Name != "" {
 		return store.Create(want)
@@ -115,6 +115,10 @@ func createNew(store *state.Store, want state.Record) (*state.Sandbox, error) {
 		sb, err := store.Create(want)
 		if !errors.Is(err, state.ErrExists) {
 			return sb, err
+		}
+		if there, loadErr := store.Load(want.Name); loadErr == nil && !want.Temporary && reentered(there, want) {
+			return nil, sandbox.WithHint(fmt.Errorf("cannot create another sandbox for %s in %s: %w", want.Agent, mainPath(want), err),
+				"bailey run "+there.Name+", or choose a --name")
 		}
 	}
 	return nil, sandbox.WithHint(fmt.Errorf("cannot find a free name like %s", base), "choose one with --name")
@@ -144,7 +148,7 @@ func reenter(store *state.Store, want state.Record) (*state.Sandbox, error) {
 	}
 	var found []*state.Sandbox
 	for _, e := range entries {
-		if e.Err == nil && !e.Sandbox.Temporary && samePlace(e.Sandbox.Record, want) {
+		if e.Err == nil && reentered(e.Sandbox, want) {
 			found = append(found, e.Sandbox)
 		}
 	}
@@ -165,6 +169,11 @@ func reenter(store *state.Store, want state.Record) (*state.Sandbox, error) {
 		return nil, nil
 	}
 	return found[0], nil
+}
+
+// reentered reports whether sb is one that a run of want enters without being told its name.
+func reentered(sb *state.Sandbox, want state.Record) bool {
+	return !sb.Temporary && samePlace(sb.Record, want)
 }
 
 func samePlace(have, want state.Record) bool {

@@ -46,6 +46,7 @@ const (
 	plainCSI                     // in ESC [ … final byte
 	plainString                  // in OSC, DCS, SOS, PM, APC … BEL or ST
 	plainStringEscape            // after an ESC in one of those
+	plainC2                      // after 0xc2, the first byte of U+0080 to U+00BF
 )
 
 func (p *plain) Write(data []byte) (int, error) {
@@ -63,13 +64,20 @@ func (p *plain) step(c byte) {
 	switch p.state {
 	case plainText:
 		switch {
+		case c == 0xc2: // may begin a C1 control, which some terminals obey: U+009B is another CSI
+			p.state = plainC2
 		case c == 0x1b:
 			p.state = plainEscape
 		case c == '\n' || c == '\t' || c >= 0x20 && c != 0x7f:
-			// Bytes from 0x80 are left to the terminal's UTF-8 decoder, in which C1 controls cannot
-			// come as single bytes; two-byte C1 (0xc2 0x80-0x9f) is caught below.
 			p.out = append(p.out, c)
-			p.dropC1()
+		}
+	case plainC2:
+		p.state = plainText
+		switch {
+		case c >= 0xa0 && c <= 0xbf:
+			p.out = append(p.out, 0xc2, c)
+		case c < 0x80 || c > 0xbf: // not UTF-8: kept, 0xc2 might meet its other half when c is dropped
+			p.step(c)
 		}
 	case plainEscape:
 		switch {
@@ -97,13 +105,5 @@ func (p *plain) step(c byte) {
 		if c == '\\' {
 			p.state = plainText
 		}
-	}
-}
-
-// dropC1 takes back a C1 control that has just been completed.
-func (p *plain) dropC1() {
-	n := len(p.out)
-	if n >= 2 && p.out[n-2] == 0xc2 && p.out[n-1] >= 0x80 && p.out[n-1] <= 0x9f {
-		p.out = p.out[:n-2]
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -90,6 +89,7 @@ func (a *app) run(cmd *cobra.Command, o *runOptions) error {
 			for _, n := range v.Notices {
 				a.note("%s", n)
 			}
+			o.noticed = len(v.Notices)
 		}
 	}
 	if err := a.enterAgent(ctx, c, sb, o.agentOptions); err != nil {
@@ -108,7 +108,7 @@ func (a *app) run(cmd *cobra.Command, o *runOptions) error {
 
 // findOrCreate returns the sandbox that the command line means, and whether it was made just now.
 func (a *app) findOrCreate(cmd *cobra.Command, store *state.Store, o *runOptions) (*state.Sandbox, bool, error) {
-	if _, err := agent.Find(o.first, nil); err != nil && sandbox.CheckName(o.first) == nil {
+	if _, err := a.findAgent(o.first); err != nil && sandbox.CheckName(o.first) == nil {
 		sb, loadErr := store.Load(o.first)
 		switch {
 		case loadErr == nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -66,7 +68,7 @@ func (a *app) up(ctx context.Context, store *state.Store, sb *state.Sandbox) (c 
 
 // ensureAgent fetches the sandbox's agent when it is not in the cache, and returns its exact version.
 func (a *app) ensureAgent(ctx context.Context, store *state.Store, sb *state.Sandbox) (string, error) {
-	ag, err := agent.Find(sb.Agent, nil)
+	ag, err := a.findAgent(sb.Agent)
 	if err != nil {
 		return "", err
 	}
@@ -86,10 +88,28 @@ func (a *app) ensureAgent(ctx context.Context, store *state.Store, sb *state.San
 	if err != nil {
 		return "", err
 	}
+	if installed.Node {
+		if _, err := exec.LookPath("node"); err != nil {
+			return "", agent.NeedsNode(ag)
+		}
+	}
 	if installed.Stale != nil {
 		a.note("using %s %s from the cache: %s", ag.Name, installed.Version, installed.Stale)
 	}
 	return installed.Version, nil
+}
+
+// findAgent returns the agent called name, built in or the user's own.
+func (a *app) findAgent(name string) (agent.Agent, error) {
+	dirs, err := state.Locate(a.getenv, uid())
+	if err != nil {
+		return agent.Agent{}, err
+	}
+	user, err := config.Load(filepath.Join(dirs.Config, state.ConfigFile))
+	if err != nil {
+		return agent.Agent{}, err
+	}
+	return agent.Find(name, user.Agents)
 }
 
 // running returns the supervisor of a sandbox that must be running.

@@ -39,6 +39,10 @@ func unpack(root *os.Root, r io.Reader) (left []string, err error) {
 			left = append(left, h.Name+": the name leads elsewhere")
 			continue
 		}
+		if sparse(h) {
+			left = append(left, h.Name+": a sparse file")
+			continue
+		}
 		switch h.Typeflag {
 		case tar.TypeDir:
 			err = makeDir(root, name)
@@ -64,6 +68,17 @@ func unpack(root *os.Root, r io.Reader) (left []string, err error) {
 		}
 	}
 	return left, nil
+}
+
+// sparse reports files of which a few bytes may stand for exabytes of zeros. The tar inside makes none unless
+// it is told to.
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
 }
 
 // safeName accepts relative names that stay below where they start.

@@ -78,8 +78,9 @@ func New(cfg Config, log *slog.Logger) *Server {
 }
 
 // Serve speaks SSH on conn, which it owns, until the stream ends. Commands that the stream's client
-// started have then ended too; named sessions go on. The error of an orderly end is nil. Many streams may
-// be served at once.
+// started are being hung up then; named sessions go on. The error of an orderly end is nil. Many streams may
+// be served at once. conn must have a buffer, however small: both ends of SSH write before they read, so
+// over a net.Pipe they would wait for each other for ever.
 func (s *Server) Serve(conn net.Conn) error {
 	defer conn.Close()
 	s.mu.Lock()

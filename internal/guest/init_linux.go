@@ -108,10 +108,11 @@ func killOthers() {
 	if os.Getpid() != 1 {
 		return
 	}
-	_ = unix.Kill(-1, unix.SIGTERM)
-	deadline := time.Now().Add(grace)
-	for unix.Kill(-1, 0) == nil && time.Now().Before(deadline) {
-		time.Sleep(5 * time.Millisecond) // until nobody is left; not everybody is our child
+	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGKILL} {
+		_ = unix.Kill(-1, sig)
+		// Not everybody is our child, so that there is only asking whether anybody is left.
+		for deadline := time.Now().Add(grace); unix.Kill(-1, 0) == nil && time.Now().Before(deadline); {
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
-	_ = unix.Kill(-1, unix.SIGKILL)
 }

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,13 +18,7 @@ func (s *Server) serveStream(conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	// Both ends of SSH begin by writing. On a stream without a buffer (net.Pipe) they would wait for
-	// each other, so the server hears the client first.
-	r := bufio.NewReader(conn)
-	if _, err := r.Peek(1); err != nil {
-		return fmt.Errorf("cannot hear the client: %w", err)
-	}
-	sc, chans, reqs, err := ssh.NewServerConn(heard{conn, r}, cfg)
+	sc, chans, reqs, err := ssh.NewServerConn(conn, cfg)
 	if err != nil {
 		return fmt.Errorf("cannot begin with the client: %w", err)
 	}
@@ -54,14 +47,6 @@ func (s *Server) serveStream(conn net.Conn) error {
 	}
 	return nil
 }
-
-// heard is a connection with its first bytes already read.
-type heard struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (h heard) Read(p []byte) (int, error) { return h.r.Read(p) }
 
 func (s *Server) channel(nc ssh.NewChannel) {
 	switch nc.ChannelType() {

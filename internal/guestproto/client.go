@@ -16,7 +16,8 @@ import (
 // goroutine.
 type Client struct{ conn ssh.Conn }
 
-// Dial starts SSH as client on conn, which the Client owns from then on (it is closed on error too).
+// Dial starts SSH as client on conn, which the Client owns from then on (it is closed on error too). conn
+// must have a buffer, however small, which a net.Pipe has not.
 //
 // The host key is not checked: conn is private to the two ends (a socket pair, vsock, the stdio of an
 // engine's exec), so there is nobody to be mistaken for, and what answers is hostile in any case. The

@@ -10,10 +10,12 @@ import (
 )
 
 // Process is a command or session as one client sees it. Stdout and Stderr share one flow-control window
-// of 2 MiB, which is also the most that is kept here for a reader that is slow: both must be read, from
-// two goroutines, or the one that is not read stops the other. What comes out of them is hostile.
+// of 2 MiB: both must be read, from two goroutines, or the one that is not read stops the other. What
+// comes out of them is hostile. The window also bounds what is kept for a reader that is slow, at up to
+// 64 times its size when a hostile guest sends single bytes.
 type Process struct {
 	// Stdin's Close is the end of the input (a half-close). A session with a terminal takes no such end.
+	// Both Write and Close may block for as long as the guest likes, until Close of the Process's Client.
 	Stdin  io.WriteCloser
 	Stdout io.Reader
 	Stderr io.Reader // empty with a terminal

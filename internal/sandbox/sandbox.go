@@ -67,7 +67,7 @@ type Spec struct {
 	User     User
 	Root     Root
 	Mounts   []Mount  // in order; a later one may lie inside an earlier one
-	Env      []string // KEY=VALUE: the whole environment of what runs inside; nothing is inherited
+	Env      []string // KEY=VALUE: the whole environment of what runs inside, the last of a name counts; nothing is inherited
 	Workdir  string   // absolute path inside
 	Network  Network
 	Limits   Limits

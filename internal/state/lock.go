@@ -58,11 +58,11 @@ func (sb *Sandbox) TryLock() (*Lock, error) {
 	return sb.lock, nil
 }
 
-// Lock is TryLock that waits until the lock is free or ctx is done.
+// Lock is TryLock that waits until the lock is free or ctx is done. It asks every millisecond at first, when
+// somebody probably waits for a supervisor that is ending, and less and less often then.
 func (sb *Sandbox) Lock(ctx context.Context) (*Lock, error) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	const often, seldom = time.Millisecond, 20 * time.Millisecond
+	for pause := often; ; pause = min(pause*5/4, seldom) {
 		l, err := sb.TryLock()
 		if !errors.Is(err, ErrLocked) {
 			return l, err
@@ -70,7 +70,7 @@ func (sb *Sandbox) Lock(ctx context.Context) (*Lock, error) {
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: %w", err, ctx.Err())
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }

@@ -51,6 +51,9 @@ func (s *supervisor) report(h workspace.Hit) {
 	switch h.Kind {
 	case workspace.HitMoved:
 		text = fmt.Sprintf("%q appeared, which programs on this host would execute: it was moved to %s", h.Path, h.MovedTo)
+		if s.sb.Temporary {
+			text = fmt.Sprintf("%q appeared, which programs on this host would execute: it was moved away and goes with the sandbox", h.Path)
+		}
 	case workspace.HitLeft:
 		text = fmt.Sprintf("%q appeared, which programs on this host would execute, and it is still there: %v", h.Path, h.Err)
 	case workspace.HitRepository:

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -23,8 +25,9 @@ func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int 
 		return 125
 	}
 	pipe := statusPipe(log)
-	// The terminal's signals are not ours: we have left its session, but a shell may still send them.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	// The terminal's signals are not ours: we have left its session, but a shell may still send them. They
+	// are caught and dropped, not ignored: an ignored signal stays ignored in every process inside.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	err := supervise(ctx, args[0], args[1], log, backends, func() { tell(pipe, status{Ready: true}) })
@@ -45,7 +48,11 @@ func supervise(ctx context.Context, name, agentVersion string, log *slog.Logger,
 	if err != nil {
 		return err
 	}
-	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, AgentVersion: agentVersion, Log: log}
+	user, err := config.Load(filepath.Join(dirs.Config, state.ConfigFile))
+	if err != nil {
+		return err
+	}
+	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, AgentVersion: agentVersion, Log: log}
 	return Run(ctx, cfg, name, ready)
 }
 

@@ -16,13 +16,9 @@ import (
 // maxAudit is the size in bytes at which the audit record becomes its own older half.
 const maxAudit = 64 << 20
 
-// Policy is what the sandbox of that record may reach: its agent's own hosts, and what the user allows.
-// The error wraps sandbox.ErrPolicy.
-func Policy(r state.Record) (*policy.Policy, error) {
-	ag, err := agent.Find(r.Agent, nil)
-	if err != nil {
-		return nil, err
-	}
+// Policy is what the sandbox of that record and agent may reach: the agent's own hosts, and what the user
+// allows. The error wraps sandbox.ErrPolicy.
+func Policy(r state.Record, ag agent.Agent) (*policy.Policy, error) {
 	p := &policy.Policy{}
 	switch r.Network {
 	case "deny", "none":
@@ -69,15 +65,11 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 	if flows == nil {
 		return fmt.Errorf("%w: the backend gives no network", sandbox.ErrContainment)
 	}
-	rules, err := Policy(s.sb.Record)
-	if err != nil {
-		return err
-	}
 	record, err := audit.OpenFile(filepath.Join(s.sb.Dir, state.AuditFile), maxAudit)
 	if err != nil {
 		return fmt.Errorf("%w: %w", sandbox.ErrPolicy, err)
 	}
-	server := &egress.Server{Policy: func() *policy.Policy { return rules }, Audit: record, Log: s.log}
+	server := &egress.Server{Policy: func() *policy.Policy { return s.plan.rules }, Audit: record, Log: s.log}
 	s.work.Go(func() {
 		defer record.Close()
 		if err := server.Serve(ctx, flows); err != nil && ctx.Err() == nil {

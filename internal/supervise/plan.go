@@ -12,6 +12,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/image"
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
@@ -20,6 +21,7 @@ import (
 // plan is a record made concrete on this host, at this start.
 type plan struct {
 	spec       sandbox.Spec
+	rules      *policy.Policy
 	agent      agent.Agent
 	agentArgv  []string // program and fixed arguments
 	workspaces []workspace.Plan
@@ -29,8 +31,11 @@ type plan struct {
 // makePlan turns the record into a Spec. What the record does not name is not in it.
 func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) {
 	var p plan
-	ag, err := agent.Find(sb.Agent, nil)
+	ag, err := agent.Find(sb.Agent, cfg.Agents)
 	if err != nil {
+		return plan{}, err
+	}
+	if p.rules, err = Policy(sb.Record, ag); err != nil {
 		return plan{}, err
 	}
 	installed, err := installedAgent(ctx, cfg, ag)
@@ -54,7 +59,7 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	for _, key := range slices.Sorted(maps.Keys(ag.Env)) {
 		env = append(env, key+"="+ag.Env[key])
 	}
-	p.spec.Env = lastWins(append(env, sb.Env...))
+	p.spec.Env = append(env, sb.Env...)
 
 	// In this order: what lies below the home directory comes after it.
 	p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountState, Source: state.HomeDir, Target: user.Home})
@@ -168,20 +173,4 @@ func shell(path string) string {
 		}
 	}
 	return "/bin/sh"
-}
-
-// lastWins keeps of each variable the last value, in the order in which names first came.
-func lastWins(env []string) []string {
-	var out []string
-	at := map[string]int{}
-	for _, kv := range env {
-		key, _, _ := strings.Cut(kv, "=")
-		if i, ok := at[key]; ok {
-			out[i] = kv
-			continue
-		}
-		at[key] = len(out)
-		out = append(out, kv)
-	}
-	return out
 }

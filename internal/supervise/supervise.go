@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
@@ -26,7 +27,8 @@ type Config struct {
 	Store        *state.Store
 	Backends     []sandbox.Backend
 	Getenv       func(string) string
-	AgentVersion string // exact, already in the agent cache; "" for an agent without a package
+	Agents       []agent.Agent // the user's own
+	AgentVersion string        // exact, already in the agent cache; "" for an agent without a package
 	Log          *slog.Logger
 }
 

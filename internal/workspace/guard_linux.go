@@ -80,9 +80,11 @@ func (g *Guard) Close() error {
 }
 
 // Run moves away what appears, and calls onHit for it from its own goroutine, until ctx is done; then it
-// returns nil and the Guard is closed. Any other return means that nobody guards any more.
+// returns nil and the Guard is closed, but for what that takes the kernel: some 15 ms until nobody looks at
+// the inotify instance any more (an SRCU grace period), for which nobody need wait. Any other return
+// means that nobody guards any more.
 func (g *Guard) Run(ctx context.Context, onHit func(Hit)) error {
-	defer g.Close()
+	defer func() { go g.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = g.inotify.SetReadDeadline(time.Unix(1, 0)) })()
 	for _, wd := range slices.Sorted(maps.Keys(g.dirs)) {
 		g.scan(g.dirs[wd], onHit)

@@ -74,7 +74,7 @@ func (o Options) check() error {
 		_, err := path.Match(pattern, "")
 		clean := strings.TrimSuffix(pattern, "/")
 		if err != nil || clean == "" || clean == "." || path.IsAbs(clean) || path.Clean(clean) != clean || strings.HasPrefix(clean, "../") || clean == ".." {
-			return fmt.Errorf("invalid path pattern %q: it must be relative to the workspace and without ..", pattern)
+			return fmt.Errorf("invalid path pattern %q: it must be relative to the workspace, and .. may not be in it", pattern)
 		}
 	}
 	return nil

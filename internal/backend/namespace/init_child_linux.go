@@ -60,9 +60,8 @@ func Main(args []string) int {
 		return 1
 	}
 	c := &child{control: control}
-	if err := c.setUp(); err != nil {
-		_ = send(control, report{Error: err.Error(), Hint: sandbox.Hint(err)}.encode())
-	}
+	err = c.setUp()
+	_ = send(control, report{Error: err.Error(), Hint: sandbox.Hint(err)}.encode())
 	return 1
 }
 
@@ -106,7 +105,7 @@ func (c *child) setUp() error {
 	if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
 		return err
 	}
-	return becomeGuest(config, mover, c.plan.Users)
+	return c.becomeGuest(config, mover)
 }
 
 // buildNetwork sends the gateway's sockets to the supervisor and keeps none.
@@ -156,7 +155,7 @@ func (c *child) receivePlan() error {
 }
 
 // becomeGuest gives up what the set-up needed and runs this program again as the guest.
-func becomeGuest(config, mover *os.File, users bool) error {
+func (c *child) becomeGuest(config, mover *os.File) error {
 	// First out of the way, since either may sit on the other's place.
 	var aside [2]int
 	for i, f := range []*os.File{config, mover} {
@@ -176,7 +175,7 @@ func becomeGuest(config, mover *os.File, users bool) error {
 			return err
 		}
 	}
-	if err := lockIn(users); err != nil {
+	if err := lockIn(c.plan.Users, c.plan.Spec.User.HostUID == 0); err != nil {
 		return err
 	}
 	err := unix.Exec("/proc/self/exe", []string{"bailey", Child, stageGuest}, []string{})

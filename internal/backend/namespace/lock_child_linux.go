@@ -5,13 +5,16 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bailey-sandbox/bailey/internal/seccomp"
 )
 
 // lockIn gives up, for good, what the set-up needed, on the calling thread; the execve that follows makes
 // it the only one. After that the process holds no capability, unless users is set: then it is root of its
 // own user namespace, with those capabilities that it needs to start sessions of other users, over its own
-// ids only. A session of the sandbox's user has none in any case.
-func lockIn(users bool) error {
+// ids only. A session of the sandbox's user has none in any case. rootOwned is
+// the system call filter's.
+func lockIn(users, rootOwned bool) error {
 	// Sessions must not leave memory images on the host.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("cannot forbid core dumps: %w", err)
@@ -23,7 +26,7 @@ func lockIn(users bool) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot set no_new_privs: %w", err)
 	}
-	return filterSystemCalls()
+	return seccomp.Install(rootOwned)
 }
 
 // forbidNamespaces makes the kernel itself refuse namespaces inside, whatever a system call filter may

@@ -92,7 +92,11 @@ func (m *machine) spawn(self string, lock *os.File, user sandbox.User, ids mappi
 	cmd.Args[0] = "bailey"
 	cmd.Dir = "/"
 	cmd.Env = []string{}
-	cmd.ExtraFiles = []*os.File{theirs, lock}
+	// The last one is there for its number: a process with threads, as every Go program is, waits some
+	// 10 ms (an RCU grace period) when its descriptor table grows. The child's is large from the start, and
+	// the first thing that it does is to close what it does not know.
+	cmd.ExtraFiles = make([]*os.File, fdMover-2)
+	cmd.ExtraFiles[fdControl-3], cmd.ExtraFiles[fdLock-3], cmd.ExtraFiles[fdMover-3] = theirs, lock, lock
 	cmd.Stderr = os.Stderr // a panic of the child belongs in the supervisor's log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |

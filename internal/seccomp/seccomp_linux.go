@@ -1,4 +1,7 @@
-package namespace
+// Package seccomp holds the list of system calls that a sandbox may make, as a filter program for the kernel
+// (seccomp(2)), for amd64 and arm64. It decides about calls and their register arguments and nothing else;
+// who installs it, and when, is a backend's business.
+package seccomp
 
 import (
 	"fmt"
@@ -8,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// filterSystemCalls installs the filter on the calling thread. It cannot be taken off again, and every
-// program that is started from here on has it too.
-func filterSystemCalls() error {
-	program, err := bpf.Assemble(systemCallFilter())
+// Install puts the filter on the calling thread. It cannot be taken off again, and every program that is
+// started from there on has it too. The thread needs no_new_privs. rootOwned is Filter's.
+func Install(rootOwned bool) error {
+	program, err := bpf.Assemble(Filter(rootOwned))
 	if err != nil {
 		return fmt.Errorf("cannot assemble the system call filter: %w", err)
 	}
@@ -34,14 +37,11 @@ const (
 	offArgs   = 16
 )
 
-// systemCallFilter allows what ordinary programs use and refuses everything else: EPERM for what the
+// Filter allows what ordinary programs use and refuses everything else: EPERM for what the
 // kernel has and a sandbox must not use, ENOSYS for what is newer than this list, so that libraries fall
-// back to what they did before.
-func systemCallFilter() []bpf.Instruction {
-	deny := func(errno unix.Errno) bpf.Instruction {
-		return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(errno)}
-	}
-	allow := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
+// back to what they did before. With rootOwned, what the agent creates in its project belongs to root on
+// the host, so no file may be made set-user-id or set-group-id.
+func Filter(rootOwned bool) []bpf.Instruction {
 	p := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: offArch, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
@@ -50,7 +50,11 @@ func systemCallFilter() []bpf.Instruction {
 	}
 	// Above the last known call; on amd64 also the x32 calls, which have bit 30 set.
 	p = append(p, bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: lastCall, SkipTrue: 1}, deny(unix.ENOSYS))
-	for _, c := range checkedCalls() {
+	calls := checkedCalls()
+	if rootOwned {
+		calls = append(calls, setIDCalls()...)
+	}
+	for _, c := range calls {
 		p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: c.number, SkipFalse: uint8(len(c.check))})
 		p = append(p, c.check...)
 	}
@@ -58,10 +62,19 @@ func systemCallFilter() []bpf.Instruction {
 		p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: n, SkipFalse: 1}, deny(unix.ENOSYS))
 	}
 	for _, n := range allowedCalls() {
-		p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: n, SkipFalse: 1}, allow)
+		p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: n, SkipFalse: 1}, allow())
 	}
 	return append(p, deny(unix.EPERM))
 }
+
+func allow() bpf.Instruction { return bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW} }
+
+func deny(errno unix.Errno) bpf.Instruction {
+	return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(errno)}
+}
+
+// arg loads the low half of argument n.
+func arg(n int) bpf.Instruction { return bpf.LoadAbsolute{Off: uint32(offArgs + 8*n), Size: 4} }
 
 // checked is a call that is judged by an argument. Its check ends in a return on every path.
 type checked struct {
@@ -76,14 +89,9 @@ func refusedAsMissing() []uint32 {
 }
 
 func checkedCalls() []checked {
-	allow := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
-	deny := func(errno unix.Errno) bpf.Instruction {
-		return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(errno)}
-	}
-	arg := func(n int) bpf.Instruction { return bpf.LoadAbsolute{Off: uint32(offArgs + 8*n), Size: 4} }
 	// without allows the call when none of the bits is set in argument n.
 	without := func(n int, bits uint32) []bpf.Instruction {
-		return []bpf.Instruction{arg(n), bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: bits, SkipFalse: 1}, deny(unix.EPERM), allow}
+		return []bpf.Instruction{arg(n), bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: bits, SkipFalse: 1}, deny(unix.EPERM), allow()}
 	}
 	// except allows the call unless argument n is one of the values.
 	except := func(n int, values ...uint32) []bpf.Instruction {
@@ -91,13 +99,13 @@ func checkedCalls() []checked {
 		for _, v := range values {
 			check = append(check, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipFalse: 1}, deny(unix.EPERM))
 		}
-		return append(check, allow)
+		return append(check, allow())
 	}
 	// only refuses the call unless argument n is one of the values.
 	only := func(n int, values ...uint32) []bpf.Instruction {
 		check := []bpf.Instruction{arg(n)}
 		for _, v := range values {
-			check = append(check, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipFalse: 1}, allow)
+			check = append(check, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipFalse: 1}, allow())
 		}
 		return append(check, deny(unix.EPERM))
 	}
@@ -111,7 +119,7 @@ func checkedCalls() []checked {
 		{unix.SYS_IOCTL, except(1, unix.TIOCSTI, tiocLinux, unix.TIOCSETD, unix.TIOCCONS)},
 		// As in Docker: the execution domains that change nothing about memory protection.
 		{unix.SYS_PERSONALITY, only(0, 0x0, 0x8, 0x20000, 0x20008, 0xffffffff)},
-		{unix.SYS_SOCKET, socketCheck(arg, allow, deny)},
+		{unix.SYS_SOCKET, socketCheck()},
 		{unix.SYS_SOCKETPAIR, only(0, unix.AF_UNIX)},
 	}
 }
@@ -121,7 +129,7 @@ const tiocLinux = 0x541c
 
 // socketCheck allows unix sockets, TCP and UDP, and reading of routes. No raw or packet sockets, no
 // kernel crypto, vsock, Bluetooth or other families that load modules on demand.
-func socketCheck(arg func(int) bpf.Instruction, allow bpf.Instruction, deny func(unix.Errno) bpf.Instruction) []bpf.Instruction {
+func socketCheck() []bpf.Instruction {
 	const typeMask = 0xf // without SOCK_NONBLOCK and SOCK_CLOEXEC
 	inet := []bpf.Instruction{
 		arg(2), // 0, TCP or UDP: an ICMP "ping socket" is a datagram socket too
@@ -134,18 +142,18 @@ func socketCheck(arg func(int) bpf.Instruction, allow bpf.Instruction, deny func
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SOCK_STREAM, SkipTrue: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SOCK_DGRAM, SkipTrue: 1},
 		deny(unix.EPERM),
-		allow,
+		allow(),
 	}
 	netlink := []bpf.Instruction{
 		arg(2),
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.NETLINK_ROUTE, SkipTrue: 1},
 		deny(unix.EPERM),
-		allow,
+		allow(),
 	}
 	check := []bpf.Instruction{
 		arg(0),
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNIX, SkipFalse: 1},
-		allow,
+		allow(),
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET, SkipTrue: 1},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_INET6, SkipFalse: uint8(len(inet))},
 	}

@@ -1,8 +1,16 @@
-package namespace
+package seccomp
 
 import "golang.org/x/sys/unix"
 
 const auditArch = unix.AUDIT_ARCH_X86_64
+
+// legacySetIDCalls are those of them that take a mode.
+func legacySetIDCalls() []checked {
+	return []checked{
+		{unix.SYS_CHMOD, plainMode(1)}, {unix.SYS_MKNOD, plainMode(1)}, {unix.SYS_CREAT, plainMode(1)},
+		{unix.SYS_OPEN, plainModeIfCreating(1, 2)},
+	}
+}
 
 // legacyCalls are calls of amd64 that newer architectures were born without.
 func legacyCalls() []uint32 {

@@ -1,4 +1,4 @@
-package namespace
+package seccomp
 
 import "golang.org/x/sys/unix"
 

@@ -1,4 +1,4 @@
-package namespace
+package seccomp
 
 import (
 	"encoding/binary"
@@ -30,7 +30,7 @@ func judge(t *testing.T, vm *bpf.VM, arch, number uint32, args ...uint32) unix.E
 }
 
 func TestSystemCallFilter(t *testing.T) {
-	program := systemCallFilter()
+	program := Filter(false)
 	if len(program) > 4096 {
 		t.Fatalf("the kernel takes 4096 instructions, these are %d", len(program))
 	}
@@ -112,7 +112,43 @@ func TestSystemCallFilter(t *testing.T) {
 			}
 		})
 	}
+	if got := judge(t, vm, auditArch, unix.SYS_FCHMODAT, 0, 0, 0o4755); got != 0 {
+		t.Errorf("set-user-id is refused in an ordinary user's project: %v", got)
+	}
 	if got := judge(t, vm, unix.AUDIT_ARCH_I386, unix.SYS_OPENAT); got != unix.ENOSYS {
 		t.Errorf("32-bit calls: got %v, want ENOSYS", got)
+	}
+}
+
+func TestRootOwnedFilesAreNeverSetID(t *testing.T) {
+	vm, err := bpf.NewVM(Filter(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const write, create, tmpfile = unix.O_WRONLY, unix.O_WRONLY | unix.O_CREAT, unix.O_WRONLY | unix.O_TMPFILE
+	for _, c := range []struct {
+		name   string
+		number uint32
+		args   []uint32
+		want   unix.Errno
+	}{
+		{"an ordinary mode", unix.SYS_FCHMODAT, []uint32{0, 0, 0o1755}, 0},
+		{"set-user-id by name", unix.SYS_FCHMODAT, []uint32{0, 0, 0o4755}, unix.EPERM},
+		{"set-group-id by name", unix.SYS_FCHMODAT2, []uint32{0, 0, 0o2755}, unix.EPERM},
+		{"set-user-id by descriptor", unix.SYS_FCHMOD, []uint32{3, 0o6755}, unix.EPERM},
+		{"a new file", unix.SYS_OPENAT, []uint32{0, 0, create, 0o755}, 0},
+		{"a new set-user-id file", unix.SYS_OPENAT, []uint32{0, 0, create, 0o4755}, unix.EPERM},
+		{"a nameless set-user-id file", unix.SYS_OPENAT, []uint32{0, 0, tmpfile, 0o4755}, unix.EPERM},
+		{"an old file, with rubbish in the mode's register", unix.SYS_OPENAT, []uint32{0, 0, write, 0xffffffff}, 0},
+		{"a directory", unix.SYS_OPENAT, []uint32{0, 0, unix.O_DIRECTORY, 0xffffffff}, 0},
+		{"a set-user-id node", unix.SYS_MKNODAT, []uint32{0, 0, unix.S_IFREG | 0o4755}, unix.EPERM},
+		{"a call that hides the mode in memory", unix.SYS_OPENAT2, nil, unix.ENOSYS},
+		{"mounting is refused as ever", unix.SYS_MOUNT, nil, unix.EPERM},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := judge(t, vm, auditArch, c.number, c.args...); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
 	}
 }

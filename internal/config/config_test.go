@@ -1,0 +1,91 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+)
+
+func TestParse(t *testing.T) {
+	c, err := Parse([]byte(`
+agents:
+  zed:
+    command: [zed-agent, --yes]
+  aider:
+    title: Aider
+    command: [aider, --yes-always]
+    env: {AIDER_CHECK_UPDATE: "false"}
+    keys: [OPENAI_API_KEY]
+    hosts:
+      - {host: api.openai.com, port: 443, why: its model}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Agents) != 2 || c.Agents[0].Name != "aider" || c.Agents[1].Name != "zed" {
+		t.Fatalf("agents are %v", c.Agents)
+	}
+	a := c.Agents[0]
+	if a.Argv[1] != "--yes-always" || a.Env["AIDER_CHECK_UPDATE"] != "false" || a.Hosts[0].Port != 443 {
+		t.Errorf("aider is %+v", a)
+	}
+	for _, empty := range []string{"", "# nothing\n", "agents:\n", "{}\n"} {
+		if c, err := Parse([]byte(empty)); err != nil || len(c.Agents) != 0 {
+			t.Errorf("%q gives %v, %v", empty, c, err)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for what, c := range map[string]struct{ text, want string }{
+		"an unknown key":            {"agent: {}\n", `1:1: unknown field "agent"`},
+		"a misspelled key":          {"agents:\n  a: {comand: [x]}\n", `unknown field "comand"`},
+		"a duplicate key":           {"agents: {}\nagents: {}\n", "2:1: "},
+		"a wrong type":              {"agents:\n  a:\n    command: 3\n", "3:14: "},
+		"an alias":                  {"agents: &a {}\nx: *a\n", "aliases are not allowed"},
+		"two documents":             {"agents: {}\n---\nagents: {}\n", "more than one document"},
+		"text that is not YAML":     {"agents: [\n", "1:"},
+		"a built-in agent":          {"agents: {claude: {command: [x]}}\n", "built in"},
+		"no command":                {"agents: {a: {}}\n", "command is missing"},
+		"everything wrong, at once": {"agents: {a: {}, B: {command: [x]}}\n", "invalid agent name"},
+		"a large file":              {strings.Repeat("#", maxSize+1), "larger than"},
+	} {
+		_, err := Parse([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if c, err := Load(path); err != nil || len(c.Agents) != 0 {
+		t.Errorf("a missing file gives %v, %v", c, err)
+	}
+	if err := os.WriteFile(path, []byte("agents:\n  a: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(path)
+	if err == nil || !strings.Contains(err.Error(), path+":2:6: ") || sandbox.Hint(err) == "" {
+		t.Errorf("the error does not say where: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("agents:\n  a: {command: [x], hosts: [{host: h, port: 1}]}\n"))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := Parse(text)
+		if err != nil && len(c.Agents) > 0 {
+			t.Error("a refused configuration is used in part")
+		}
+		for _, a := range c.Agents {
+			if a.Check() != nil {
+				t.Errorf("agent %q passes unchecked", a.Name)
+			}
+		}
+	})
+}
