@@ -25,7 +25,7 @@ func tiers() [][]string {
 		{"internal/api", "internal/config"},
 		{"internal/backend/namespace", "internal/backend/fake"},
 		{"internal/egress", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
-		{"internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp"},
+		{"internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig"},
 		{"internal/sandbox", "internal/hostname"},
 		{"internal/gateway"},
 	}

@@ -100,7 +100,8 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 	return want, err
 }
 
-// createNew stores want under its name, or under a free one made from the agent and the workspace.
+// createNew stores want under its name, or under a free one made from the agent and the workspace. There is
+// one sandbox for both unless the user names more: the error wraps state.ErrExists, also in a race.
 func createNew(store *state.Store, want state.Record) (*state.Sandbox, error) {
 	if want.Name != "" {
 		return store.Create(want)
@@ -114,6 +115,10 @@ func createNew(store *state.Store, want state.Record) (*state.Sandbox, error) {
 		sb, err := store.Create(want)
 		if !errors.Is(err, state.ErrExists) {
 			return sb, err
+		}
+		if there, loadErr := store.Load(want.Name); loadErr == nil && !want.Temporary && reentered(there, want) {
+			return nil, sandbox.WithHint(fmt.Errorf("cannot create another sandbox for %s in %s: %w", want.Agent, mainPath(want), err),
+				"bailey run "+there.Name+", or choose a --name")
 		}
 	}
 	return nil, sandbox.WithHint(fmt.Errorf("cannot find a free name like %s", base), "choose one with --name")
@@ -143,7 +148,7 @@ func reenter(store *state.Store, want state.Record) (*state.Sandbox, error) {
 	}
 	var found []*state.Sandbox
 	for _, e := range entries {
-		if e.Err == nil && !e.Sandbox.Temporary && samePlace(e.Sandbox.Record, want) {
+		if e.Err == nil && reentered(e.Sandbox, want) {
 			found = append(found, e.Sandbox)
 		}
 	}
@@ -164,6 +169,11 @@ func reenter(store *state.Store, want state.Record) (*state.Sandbox, error) {
 		return nil, nil
 	}
 	return found[0], nil
+}
+
+// reentered reports whether sb is one that a run of want enters without being told its name.
+func reentered(sb *state.Sandbox, want state.Record) bool {
+	return !sb.Temporary && samePlace(sb.Record, want)
 }
 
 func samePlace(have, want state.Record) bool {

@@ -2,9 +2,11 @@ package image
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/bailey-sandbox/bailey/internal/gateway"
+	"github.com/bailey-sandbox/bailey/internal/gitconfig"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -81,6 +83,27 @@ func holdsSecret(content []byte) bool {
 		}
 	}
 	return false
+}
+
+// gitIdentity is a system-wide git configuration with the user's name and address and nothing else: no
+// credential helper, no signing key, no alias of theirs is inside.
+func gitIdentity(t tree, in HostInput) []sandbox.File {
+	config := in.Getenv("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(config) {
+		config = filepath.Join(in.HostHome, ".config")
+	}
+	var settings []gitconfig.Setting
+	// In git's own order: the second file's settings come after the first one's.
+	for _, path := range []string{filepath.Join(config, "git/config"), filepath.Join(in.HostHome, ".gitconfig")} {
+		if content, err := t.readFile(path); err == nil {
+			settings = append(settings, gitconfig.Parse(content)...)
+		}
+	}
+	content := gitconfig.Identity(settings)
+	if content == nil {
+		return nil
+	}
+	return []sandbox.File{{Target: "/etc/gitconfig", Mode: 0o644, Content: content}}
 }
 
 // synthesised are the files whose host versions would name users, hosts and networks.

@@ -169,6 +169,16 @@ func TestRootOfAScratchHost(t *testing.T) {
 	}
 }
 
+func TestTheUsersGitIdentityAndNothingElse(t *testing.T) {
+	dir := scratch(t, map[string]string{"/usr/bin/": "",
+		"/home/ada/.config/git/config": "[user]\n\tname = Old\n\temail = ada@example.test\n",
+		"/home/ada/.gitconfig":         "[user]\n\tname = Ada\n[credential]\n\thelper = !steal\n[alias]\n\tst = !sh\n"})
+	root, _, _ := host(t, input(t, dir, nil))
+	if got, _ := file(root, "/etc/gitconfig"); got != "[user]\n\tname = \"Ada\"\n\temail = \"ada@example.test\"\n" {
+		t.Errorf("the configuration inside is %q", got)
+	}
+}
+
 func TestSnapshotFollowsTheHost(t *testing.T) {
 	dir := scratch(t, map[string]string{"/usr/bin/": "", "/etc/profile.d/a.sh": "a", "/etc/shells": "/bin/sh\n"})
 	in := input(t, dir, nil)

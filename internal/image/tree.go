@@ -110,12 +110,20 @@ func (t tree) glob(pattern string) []string {
 
 // readPublic reads a regular file that everybody may read.
 func (t tree) readPublic(path string) ([]byte, error) {
+	if !t.public(path) {
+		return nil, fmt.Errorf("%s is not public", path)
+	}
+	return t.readFile(path)
+}
+
+// readFile reads a regular file.
+func (t tree) readFile(path string) ([]byte, error) {
 	info, err := t.stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || !t.public(path) || info.Size() > maxCopied {
-		return nil, fmt.Errorf("%s is not a public file of at most %d bytes", path, maxCopied)
+	if !info.Mode().IsRegular() || info.Size() > maxCopied {
+		return nil, fmt.Errorf("%s is not a file of at most %d bytes", path, maxCopied)
 	}
 	f, err := os.Open(t.real(path))
 	if err != nil {

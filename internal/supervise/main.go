@@ -25,8 +25,9 @@ func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int 
 		return 125
 	}
 	pipe := statusPipe(log)
-	// The terminal's signals are not ours: we have left its session, but a shell may still send them.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	// The terminal's signals are not ours: we have left its session, but a shell may still send them. They
+	// are caught and dropped, not ignored: an ignored signal stays ignored in every process inside.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	err := supervise(ctx, args[0], args[1], log, backends, func() { tell(pipe, status{Ready: true}) })

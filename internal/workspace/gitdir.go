@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/bailey-sandbox/bailey/internal/gitconfig"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -80,7 +81,7 @@ func (p *planner) gitDir(rel string) {
 	}
 	for _, name := range []string{"config", "config.worktree"} {
 		if data, err := p.tree.ReadFile(path.Join(rel, name)); err == nil {
-			p.configured(rel, parseGitConfig(data))
+			p.configured(rel, gitconfig.Parse(data))
 		}
 	}
 	worktrees, _ := p.tree.ReadDir(path.Join(rel, "worktrees"))
@@ -111,17 +112,17 @@ func (p *planner) modules(rel string) {
 }
 
 // configured protects the files in the workspace that a repository's configuration makes part of itself.
-func (p *planner) configured(gitDir string, settings []setting) {
+func (p *planner) configured(gitDir string, settings []gitconfig.Setting) {
 	for _, s := range settings {
 		base := path.Dir(gitDir) // hooksPath counts from the top of the working tree
 		switch {
-		case s.section == "core" && s.key == "hookspath":
-		case (s.section == "include" || s.section == "includeif") && s.key == "path":
+		case s.Section == "core" && s.Key == "hookspath":
+		case (s.Section == "include" || s.Section == "includeif") && s.Key == "path":
 			base = gitDir
 		default:
 			continue
 		}
-		target := s.value
+		target := s.Value
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(p.ws, base, target)
 		}

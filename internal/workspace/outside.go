@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/bailey-sandbox/bailey/internal/gitconfig"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -77,9 +78,9 @@ func (p *planner) submodule() error {
 		return errors.New("it has no configuration")
 	}
 	named := ""
-	for _, s := range parseGitConfig(data) {
-		if s.section == "core" && s.key == "worktree" {
-			named = s.value
+	for _, s := range gitconfig.Parse(data) {
+		if s.Section == "core" && s.Key == "worktree" {
+			named = s.Value
 		}
 	}
 	if !filepath.IsAbs(named) {

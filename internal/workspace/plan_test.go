@@ -263,27 +263,13 @@ func TestSubmodulePointersAreFollowedOnlyBothWays(t *testing.T) {
 	}
 }
 
-func TestGitConfigSyntax(t *testing.T) {
-	got := parseGitConfig([]byte("# c\n[Core] bare = false\n\tworkTree = \"a \\\"b\\\" \"c # no\n\tflag\n\tx = one \\\n two ; no\n" +
-		"[include \"a]b\"]\r\n\tpath=../y\r\n[includeIf.x]\n path = z"))
-	want := []setting{{"core", "bare", "false"}, {"core", "worktree", `a "b" c`}, {"core", "x", "one  two"}, {"include", "path", "../y"}, {"includeif", "path", "z"}}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
-	}
-}
-
 func FuzzGitFiles(f *testing.F) {
-	for _, seed := range []string{"gitdir: ../x\n", "gitdir: \n", "[core]\n\tworktree = \"x\\", "[a \"]\"]b=c", "[", "=", "x\\\n"} {
+	for _, seed := range []string{"gitdir: ../x\n", "gitdir: \n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if target, err := parseGitFile(data); err == nil && (target == "" || strings.ContainsAny(target, "\n\x00")) {
 			t.Errorf("target %q", target)
-		}
-		for _, s := range parseGitConfig(data) {
-			if strings.ToLower(s.key) != s.key || strings.ToLower(s.section) != s.section {
-				t.Errorf("setting %q", s)
-			}
 		}
 	})
 }

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,8 @@ func newScreen(u *user, name string) *screen {
 	s.tmux(append(args, "TERM=screen-256color", "PS1=ready> ", "sh")...)
 	u.t.Cleanup(func() {
 		if u.t.Failed() {
-			u.t.Logf("the screen %s:\n%s", name, s.text())
+			last, _ := exec.Command("tmux", "-S", s.socket, "capture-pane", "-p", "-t", s.pane()).Output()
+			u.t.Logf("the screen %s:\n%s", name, bytes.TrimRight(last, "\n"))
 		}
 		_ = exec.Command("tmux", "-S", s.socket, "kill-session", "-t", "="+name).Run()
 	})

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -171,5 +173,21 @@ func (u *user) noSandboxes() {
 	}
 	for _, e := range entries {
 		u.t.Errorf("left in the state directory: %s", e.Name())
+	}
+}
+
+// killSupervisor kills the sandbox's supervisor with SIGKILL, as the kernel does when memory is short.
+func (u *user) killSupervisor(box string) {
+	u.t.Helper()
+	data, err := os.ReadFile(filepath.Join(u.sandboxDir(box), "lock"))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		u.t.Fatal(err)
 	}
 }

@@ -1,16 +1,19 @@
-package workspace
+// Package gitconfig reads git's configuration files without git: a repository's file is hostile, and git would
+// execute what it says. It writes the few settings that a sandbox is given. It opens no file.
+package gitconfig
 
 import (
-	"errors"
+	"fmt"
 	"strings"
 )
 
-// setting is one line of a git configuration file. Section and key are lower case; subsections are dropped.
-type setting struct{ section, key, value string }
+// Setting is one line of a git configuration file. Section and Key are lower case; subsections
+// are dropped.
+type Setting struct{ Section, Key, Value string }
 
-// parseGitConfig reads the settings of a git configuration file (git-config(1), "Syntax") in order. It
-// skips what it cannot read, since it only looks for more to protect.
-func parseGitConfig(data []byte) (settings []setting) {
+// Parse reads the settings of a git configuration file (git-config(1), "Syntax") in order. It
+// skips what it cannot read, and follows no include.
+func Parse(data []byte) (settings []Setting) {
 	section := ""
 	text := strings.ReplaceAll(string(data), "\r\n", "\n")
 	for text != "" {
@@ -32,7 +35,7 @@ func parseGitConfig(data []byte) (settings []setting) {
 		}
 		var value string
 		value, text = cutValue(text[end+1:])
-		settings = append(settings, setting{section, key, value})
+		settings = append(settings, Setting{section, key, value})
 	}
 	return settings
 }
@@ -92,20 +95,28 @@ func cutValue(text string) (value, rest string) {
 	return b.String()[:keep], ""
 }
 
-// parseGitFile reads a .git file: "gitdir: PATH" (gitrepository-layout(5)).
-func parseGitFile(data []byte) (string, error) {
-	target, ok := strings.CutPrefix(string(data), "gitdir: ")
-	if !ok {
-		return "", errors.New("it does not start with gitdir")
+// Identity returns the file that gives a sandbox the user's name and address as its system's settings, so that
+// what a repository says comes before them. Later settings count. It is nil when there are none.
+func Identity(settings []Setting) []byte {
+	values := map[string]string{}
+	for _, s := range settings {
+		if s.Section == "user" {
+			values[s.Key] = s.Value
+		}
 	}
-	return parsePathLine([]byte(target))
+	var b strings.Builder
+	for _, key := range []string{"name", "email"} {
+		if v := values[key]; v != "" {
+			fmt.Fprintf(&b, "\t%s = %s\n", key, quote(v))
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return []byte("[user]\n" + b.String())
 }
 
-// parsePathLine reads a file that has one path and nothing else, such as commondir.
-func parsePathLine(data []byte) (string, error) {
-	line := strings.TrimRight(string(data), "\r\n")
-	if line == "" || len(line) > 4096 || strings.ContainsAny(line, "\n\r\x00") {
-		return "", errors.New("it is not one path")
-	}
-	return line, nil
+// quote writes a value so that Parse, and git, read it back.
+func quote(value string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`, "\b", `\b`).Replace(value) + `"`
 }
