@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -52,7 +53,7 @@ func New(name string, l sandbox.Limits) (*Group, error) {
 	if os.Getuid() != 0 {
 		return g, nil
 	}
-	if err := g.make(); err != nil {
+	if err := errors.Join(g.make(), failpoint.Hit("cgroup.made")); err != nil {
 		return nil, errors.Join(err, g.Remove())
 	}
 	return g, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/config"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -182,7 +183,10 @@ func (a *app) remove(ctx context.Context, sb *state.Sandbox) error {
 		return err
 	}
 	defer lock.Unlock()
-	if err := a.discard(ctx, sb); err != nil {
+	if err := failpoint.Hit("rm.locked"); err != nil {
+		return err
+	}
+	if err := errors.Join(a.discard(ctx, sb), failpoint.Hit("rm.discarded")); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", sb.Name, err)
 	}
 	return sb.Remove()

@@ -11,6 +11,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 )
 
@@ -79,6 +80,7 @@ func (s *Server) start(cmd guestproto.Command) (*process, error) {
 		return nil, l.explain(err)
 	}
 	s.running[p] = struct{}{}
+	_ = failpoint.Hit("guest.started")
 	s.log.Debug("started", "pid", p.child.pid, "program", l.path, "session", cmd.Session)
 	go p.wake()
 	return p, nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bailey-sandbox/bailey/internal/cgroup"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -77,6 +78,9 @@ func (b *Backend) Remove(ctx context.Context, name, dir string) error {
 		return err
 	}
 	ids := mapIDs(sandbox.User{UID: os.Getuid(), GID: os.Getgid()})
+	if err := failpoint.Hit("machine.remove"); err != nil {
+		return err
+	}
 	if !ids.helper {
 		return removeTrees(trees)
 	}
@@ -148,7 +152,7 @@ func (b *Backend) removeMapped(ids mappings, trees []string) error {
 	}
 	defer open.Close()
 	cmd := exec.Command(b.self, append([]string{Child, stageRemove}, trees...)...)
-	cmd.Env = []string{}
+	cmd.Env = failpoint.Environ()
 	cmd.ExtraFiles = []*os.File{gate}
 	var out strings.Builder
 	cmd.Stderr = &out
@@ -178,7 +182,7 @@ func removeMain(trees []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if err := removeTrees(trees); err != nil {
+	if err := errors.Join(removeTrees(trees), failpoint.Hit("remove.mapped")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
