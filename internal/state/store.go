@@ -136,8 +136,9 @@ func (s *Store) load(name string) (*Sandbox, error) {
 		return sb, sandbox.WithHint(fmt.Errorf("cannot read %s: %w: %w", filepath.Join(sb.Dir, RecordFile), ErrCorrupt, why),
 			"bailey rm --force "+name)
 	}
-	if !info.IsDir() {
-		return corrupt(errors.New("its directory is something else"))
+	if !info.IsDir() { // nothing that we made, so that nobody but the user can know what it is
+		_, err := corrupt(errors.New("its directory is something else"))
+		return sb, sandbox.WithHint(err, "rm "+sb.Dir)
 	}
 	data, err := readLimited(filepath.Join(sb.Dir, RecordFile))
 	if err != nil {
