@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -168,10 +169,18 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	return <-served
 }
 
+// calm is how long after its start a supervisor gives back the memory that the start took. At once would be in
+// the way of whoever waits for the start.
+const calm = time.Second
+
 // wait returns when the machine has ended or should.
 func (s *supervisor) wait(ctx context.Context) {
+	started := time.NewTimer(calm)
+	defer started.Stop()
 	for {
 		select {
+		case <-started.C:
+			debug.FreeOSMemory()
 		case <-s.machine.Done():
 			s.log.Info("the machine has ended")
 			return
