@@ -2,6 +2,8 @@ package namespace
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -58,14 +60,21 @@ func lockMachine(ctx context.Context, dir string) (*os.File, error) {
 // are the kernel's to remove. What may stay behind is its cgroup.
 func (b *Backend) Recover(ctx context.Context, name, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return cgroup.Clean(name)
+		return cgroup.Clean(groupName(name, dir))
 	}
 	lock, err := lockMachine(ctx, dir)
 	if err != nil {
 		return err
 	}
 	lock.Close()
-	return cgroup.Clean(name)
+	return cgroup.Clean(groupName(name, dir))
+}
+
+// groupName is what a machine's control groups are called. They are the whole host's, while names of sandboxes are
+// unique in one state directory only.
+func groupName(name, dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return name + "-" + hex.EncodeToString(sum[:4])
 }
 
 // Remove implements sandbox.Backend.

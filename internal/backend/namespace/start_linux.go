@@ -32,7 +32,7 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (_ sandbox.Machi
 	if err := failpoint.Hit("machine.locked"); err != nil {
 		return nil, err
 	}
-	group, err := cgroup.New(spec.Name, spec.Limits)
+	group, err := cgroup.New(groupName(spec.Name, spec.Dir), spec.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +127,9 @@ func (m *machine) spawn(self string, lock *os.File, user sandbox.User, ids mappi
 	}
 	if err := cmd.Start(); err != nil {
 		control.Close()
+		if errors.Is(err, unix.EBADF) {
+			return sandbox.WithHint(fmt.Errorf("the limit of open files is too low for a sandbox: %w", err), "ulimit -n 1024")
+		}
 		return explain(fmt.Errorf("cannot make the sandbox's namespaces: %w", err))
 	}
 	m.control, m.child = control, cmd.Process
