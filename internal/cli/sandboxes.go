@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,6 +36,11 @@ const (
 func silent(sb *state.Sandbox) error {
 	_, pid, _ := sb.Locked()
 	return sandbox.WithHint(fmt.Errorf("the supervisor of %s does not answer", sb.Name), killing("kill -9", pid))
+}
+
+// cutOff says that a supervisor died while it was asked. It holds the lock a moment longer.
+func cutOff(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // killing is the hint to kill a supervisor, unless its number is not known: 0 would be the user's own shell.
@@ -184,7 +191,7 @@ func (a *app) down(ctx context.Context, sb *state.Sandbox) error {
 			return lockErr
 		case !held:
 			return nil
-		case err != nil && !errors.Is(err, api.ErrNotRunning):
+		case err != nil && !errors.Is(err, api.ErrNotRunning) && !cutOff(err):
 			return sandbox.WithHint(fmt.Errorf("cannot stop %s: %w", sb.Name, err), killing("kill", pid))
 		}
 		select { // starting, or about to end
@@ -258,13 +265,13 @@ func (a *app) names(*cobra.Command, []string, string) ([]string, cobra.ShellComp
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// each calls do for every sandbox named, reports each failure, and goes on.
+// each calls do for every sandbox named, reports each failure, and goes on. The first failure decides the exit code.
 func (a *app) each(names []string, do func(sb *state.Sandbox) error, corruptToo bool) error {
 	store, err := a.store()
 	if err != nil {
 		return err
 	}
-	failed := false
+	failed := 0
 	for _, name := range names {
 		sb, err := store.Load(name)
 		if err == nil || corruptToo && errors.Is(err, state.ErrCorrupt) {
@@ -272,13 +279,15 @@ func (a *app) each(names []string, do func(sb *state.Sandbox) error, corruptToo 
 		}
 		if err != nil {
 			a.printError(err)
-			failed = true
+			if failed == 0 {
+				failed = exitCode(err)
+			}
 			continue
 		}
 		fmt.Fprintln(a.Out, name)
 	}
-	if failed {
-		return &exitError{code: exitFailure}
+	if failed != 0 {
+		return &exitError{code: failed}
 	}
 	return nil
 }
