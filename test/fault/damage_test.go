@@ -4,6 +4,7 @@ package fault
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,43 +18,47 @@ import (
 func TestADamagedRecordStaysAlone(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		damage func(dir, record string, text []byte) error
+		damage func(l *lab.Lab, dir, record string, text []byte) error
 	}{
-		{"cut short", func(_, record string, text []byte) error { return os.WriteFile(record, text[:len(text)/2], 0o600) }},
-		{"empty", func(_, record string, _ []byte) error { return os.WriteFile(record, nil, 0o600) }},
-		{"zeroes, as after a power cut", func(_, record string, text []byte) error {
+		{"cut short", func(_ *lab.Lab, _, record string, text []byte) error {
+			return os.WriteFile(record, text[:len(text)/2], 0o600)
+		}},
+		{"empty", func(_ *lab.Lab, _, record string, _ []byte) error { return os.WriteFile(record, nil, 0o600) }},
+		{"zeroes, as after a power cut", func(_ *lab.Lab, _, record string, text []byte) error {
 			return os.WriteFile(record, make([]byte, len(text)), 0o600)
 		}},
-		{"a flipped bit in a field's name", func(_, record string, text []byte) error {
+		{"a flipped bit in a field's name", func(_ *lab.Lab, _, record string, text []byte) error {
 			text[bytes.Index(text, []byte("network"))] ^= 4
 			return os.WriteFile(record, text, 0o600)
 		}},
-		{"of a later version", func(_, record string, text []byte) error {
+		{"of a later version", func(_ *lab.Lab, _, record string, text []byte) error {
 			return os.WriteFile(record, bytes.Replace(text, []byte(`"version": 1`), []byte(`"version": 2`), 1), 0o600)
 		}},
-		{"of another sandbox", func(_, record string, text []byte) error {
+		{"of another sandbox", func(_ *lab.Lab, _, record string, text []byte) error {
 			return os.WriteFile(record, bytes.ReplaceAll(text, []byte(`"hurt`), []byte(`"well`)), 0o600)
 		}},
-		{"twice", func(_, record string, text []byte) error { return os.WriteFile(record, append(text, text...), 0o600) }},
-		{"gone", func(_, record string, _ []byte) error { return os.Remove(record) }},
-		{"a link", func(dir, record string, _ []byte) error {
+		{"twice", func(_ *lab.Lab, _, record string, text []byte) error {
+			return os.WriteFile(record, append(text, text...), 0o600)
+		}},
+		{"gone", func(_ *lab.Lab, _, record string, _ []byte) error { return os.Remove(record) }},
+		{"a link", func(_ *lab.Lab, dir, record string, _ []byte) error {
 			return relink(filepath.Join(filepath.Dir(dir), "well-x/sandbox.json"), record)
 		}},
-		{"a pipe, which nobody writes into", func(_, record string, _ []byte) error {
+		{"a pipe, which nobody writes into", func(_ *lab.Lab, _, record string, _ []byte) error {
 			if err := os.Remove(record); err != nil {
 				return err
 			}
 			return syscall.Mkfifo(record, 0o600)
 		}},
-		{"a directory", func(_, record string, _ []byte) error {
+		{"a directory", func(_ *lab.Lab, _, record string, _ []byte) error {
 			if err := os.Remove(record); err != nil {
 				return err
 			}
 			return os.Mkdir(record, 0o700)
 		}},
-		{"below a file", func(dir, _ string, text []byte) error {
-			if err := os.RemoveAll(dir); err != nil {
-				return err
+		{"below a file", func(l *lab.Lab, dir, _ string, text []byte) error {
+			if out := l.Run(nil, "rm", filepath.Base(dir)); out.Code != 0 {
+				return errors.New(out.String())
 			}
 			return os.WriteFile(dir, text, 0o600)
 		}},
@@ -71,7 +76,7 @@ func TestADamagedRecordStaysAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := c.damage(dir, record, text); err != nil {
+			if err := c.damage(l, dir, record, text); err != nil {
 				t.Fatal(err)
 			}
 			all, err := l.Status()
