@@ -46,8 +46,10 @@ func (sb *Sandbox) Remove() error {
 		return explain(fmt.Errorf("cannot remove the sandbox %s: %w", sb.Name, err), root)
 	}
 	sb.store.step("aside")
-	if err := syncDir(root); err != nil {
-		return fmt.Errorf("cannot remove the sandbox %s: %w", sb.Name, err)
+	if !sb.Temporary {
+		if err := syncDir(root); err != nil {
+			return fmt.Errorf("cannot remove the sandbox %s: %w", sb.Name, err)
+		}
 	}
 	return removeTree(aside)
 }

@@ -53,7 +53,9 @@ type Sandbox struct {
 }
 
 // Create stores a new sandbox; Version, MachineID and Created are filled in. The error wraps ErrExists
-// when the name is taken. The sandbox appears whole or not at all, whatever happens on the way.
+// when the name is taken. The sandbox appears whole or not at all, whatever happens on the way. A temporary
+// one is only not made to survive a power cut: nothing waits for the disk then, and what such a cut leaves
+// may be corrupt, to be removed.
 func (s *Store) Create(r Record) (*Sandbox, error) {
 	id := make([]byte, 16)
 	if _, err := rand.Read(id); err != nil {
@@ -79,7 +81,12 @@ func (s *Store) Create(r Record) (*Sandbox, error) {
 	}
 	defer os.RemoveAll(temp)
 	s.step("made")
-	if err := writeAtomic(temp, RecordFile, data); err != nil {
+	if r.Temporary {
+		err = os.WriteFile(filepath.Join(temp, RecordFile), data, 0o600)
+	} else {
+		err = writeAtomic(temp, RecordFile, data)
+	}
+	if err != nil {
 		return fail(err)
 	}
 	s.step("written")
@@ -92,8 +99,10 @@ func (s *Store) Create(r Record) (*Sandbox, error) {
 		return fail(err)
 	}
 	s.step("renamed")
-	if err := syncDir(s.root); err != nil {
-		return fail(err)
+	if !r.Temporary {
+		if err := syncDir(s.root); err != nil {
+			return fail(err)
+		}
 	}
 	return &Sandbox{Record: r, Dir: s.Dir(r.Name), store: s}, nil
 }
