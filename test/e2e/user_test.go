@@ -98,8 +98,8 @@ type result struct {
 	code           int
 }
 
-// commandTime is what no command of a test needs, the fetching of an agent excepted.
-const commandTime = 60 * time.Second
+// commandTime is what no command of a test needs, not even one that fetches an agent or compiles everything.
+const commandTime = 5 * time.Minute
 
 // bailey runs one in the project, without a terminal and without input.
 func (u *user) bailey(args ...string) result {
