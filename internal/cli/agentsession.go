@@ -16,6 +16,9 @@ import (
 // removeGrace is how long run --rm waits for a temporary sandbox to be gone.
 const removeGrace = 10 * time.Second
 
+// joinTries is how often a client that could not start the agent looks again, settle apart.
+const joinTries = 20
+
 // agentOptions say how a client enters the agent's session.
 type agentOptions struct {
 	args       []string // the user's; nil leaves it to the sandbox's record
@@ -44,6 +47,7 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 	go func() { followed <- follow(ctx, c, started, o.timeout) }()
 	var e end
 	if o.background {
+		e.detached = true
 		_ = x.process.Close()
 	} else {
 		e, err = x.run()
@@ -52,18 +56,18 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 	if followErr := <-followed; followErr != nil && err == nil && !sb.Temporary {
 		a.note("the agent's output is not logged: %s", followErr)
 	}
-	v, inspectErr := c.Inspect(ctx) // while we are still counted as a client
+	v, inspectErr := inspectEnd(ctx, c, e) // while we are still counted as a client
 	_ = g.Close()
 	switch {
 	case err != nil:
 		return fmt.Errorf("lost the agent in %s: %w", sb.Name, err)
+	case o.background:
+		return nil
 	case e.detached:
 		fmt.Fprintf(a.Err, "detached; bailey attach %s\n", sb.Name)
 		return nil
 	case e.signal != 0:
 		return &exitError{code: 128 + int(e.signal)}
-	case o.background:
-		return nil
 	}
 	for _, n := range v.Notices[min(o.noticed, len(v.Notices)):] {
 		a.note("%s", n)
@@ -82,7 +86,7 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 func (a *app) joinAgent(ctx context.Context, c *api.Client, g *guestproto.Client, sb *state.Sandbox, o agentOptions) (x *interaction, started bool, err error) {
 	x = &interaction{Streams: a.Streams, detach: o.detachKeys}
 	rows, cols := a.size()
-	for {
+	for try := 1; ; try++ {
 		runs, tty, err := agentRuns(ctx, g)
 		if err != nil {
 			return nil, false, err
@@ -109,8 +113,15 @@ func (a *app) joinAgent(ctx context.Context, c *api.Client, g *guestproto.Client
 		if err == nil {
 			return x, true, nil
 		}
-		if now, _, listErr := agentRuns(ctx, g); listErr != nil || !now {
+		// Another client may have the name but not yet the agent, or no longer.
+		var refused *guestproto.StartError
+		if !errors.As(err, &refused) || refused.Code != 0 || try == joinTries {
 			return nil, false, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		case <-time.After(settle):
 		}
 	}
 }
@@ -156,6 +167,19 @@ func follow(ctx context.Context, c *api.Client, started bool, timeout time.Durat
 		timeout = 0 // whoever started it has said how long
 	}
 	return c.Follow(ctx, api.Follow{Timeout: timeout})
+}
+
+// inspectEnd returns the supervisor's view once it has seen the agent end too: only then are log and list
+// complete for whoever looks next.
+func inspectEnd(ctx context.Context, c *api.Client, e end) (api.Inspect, error) {
+	left := e.detached || e.signal != 0
+	for try := 1; ; try++ {
+		v, err := c.Inspect(ctx)
+		if err != nil || left || v.Agent == nil || !v.Agent.Running || try == joinTries {
+			return v, err
+		}
+		time.Sleep(settle)
+	}
 }
 
 // awaitRemoval returns when a temporary sandbox is gone, as its last client may expect.

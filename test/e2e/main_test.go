@@ -71,7 +71,8 @@ func remains(root string) (left []string) {
 		exe, _ := os.Readlink(proc + "/exe")
 		environ, _ := os.ReadFile(proc + "/environ")
 		mounts, _ := os.ReadFile(proc + "/mountinfo")
-		if strings.Contains(exe+string(environ)+string(mounts), root+"/") {
+		all := exe + string(environ) + string(mounts)
+		if strings.Contains(all, root+"/") || strings.Contains(all, root+"\x00") {
 			cmdline, _ := os.ReadFile(proc + "/cmdline")
 			left = append(left, fmt.Sprintf("process %s: %q", filepath.Base(proc), cmdline))
 		}

@@ -154,7 +154,10 @@ func TestTheAgentHasTheTerminal(t *testing.T) {
 	}
 	x.press("until stty size | grep '41 121'; do sleep 0.05; done\n")
 	x.screen.wait(t, "\r41 121\r\n")
-	x.press("sleep 100\n\x03") // Ctrl-C is a key
+	x.press(`sh -c 'trap "echo cau""ght; exit" INT; echo wai""ting; while :; do sleep 0.05; done'` + "\n")
+	x.screen.wait(t, "waiting\r\n")
+	x.press("\x03") // Ctrl-C is a key
+	x.screen.wait(t, "caught\r\n")
 	x.press("echo st''ill here; printf '\\033[?1049h'\n")
 	x.screen.wait(t, "still here")
 	x.screen.wait(t, "\x1b[?1049h")
