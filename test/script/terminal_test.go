@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // home is a scratch home directory with a workspace, and the environment of a user there.
@@ -90,7 +90,7 @@ type terminal struct {
 	keys   *os.File // the master
 	tty    *os.File
 	screen *screen
-	before *unix.Termios
+	before *term.State
 }
 
 func startTerminal(t *testing.T, ws string, env []string, args ...string) *terminal {
@@ -114,9 +114,9 @@ func startTerminal(t *testing.T, ws string, env []string, args ...string) *termi
 	return x
 }
 
-func (x *terminal) modes() *unix.Termios {
+func (x *terminal) modes() *term.State {
 	x.t.Helper()
-	m, err := unix.IoctlGetTermios(int(x.tty.Fd()), unix.TCGETS)
+	m, err := term.GetState(int(x.tty.Fd()))
 	if err != nil {
 		x.t.Fatal(err)
 	}
