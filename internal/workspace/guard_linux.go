@@ -54,7 +54,7 @@ func NewGuard(p Plan, quarantine string) (*Guard, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		q.Close()
-		return nil, sandbox.WithHint(fmt.Errorf("cannot guard the workspace: inotify: %w", err), "sysctl fs.inotify.max_user_instances")
+		return nil, sandbox.WithHint(fmt.Errorf("cannot guard the workspace: inotify: %w", err), "allow more watchers: sudo sysctl -w fs.inotify.max_user_instances=1024")
 	}
 	g := &Guard{top: p.ws, watch: map[string]map[string]file{}, quarantine: q, inotify: os.NewFile(uintptr(fd), "inotify"),
 		dirs: map[int32]*os.File{}, left: map[string]file{}, lost: map[string]bool{}}
