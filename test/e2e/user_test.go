@@ -176,8 +176,8 @@ func (u *user) noSandboxes() {
 	}
 }
 
-// killSupervisor kills the sandbox's supervisor with SIGKILL, as the kernel does when memory is short.
-func (u *user) killSupervisor(box string) {
+// supervisor is the number of the process that supervises a running sandbox.
+func (u *user) supervisor(box string) int {
 	u.t.Helper()
 	data, err := os.ReadFile(filepath.Join(u.sandboxDir(box), "lock"))
 	if err != nil {
@@ -187,7 +187,13 @@ func (u *user) killSupervisor(box string) {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	return pid
+}
+
+// killSupervisor kills the sandbox's supervisor with SIGKILL, as the kernel does when memory is short.
+func (u *user) killSupervisor(box string) {
+	u.t.Helper()
+	if err := syscall.Kill(u.supervisor(box), syscall.SIGKILL); err != nil {
 		u.t.Fatal(err)
 	}
 }
