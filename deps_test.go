@@ -27,7 +27,7 @@ func tiers() [][]string {
 		{"internal/egress", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
 		{"internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig"},
 		{"internal/sandbox", "internal/hostname"},
-		{"internal/gateway"},
+		{"internal/gateway", "internal/failpoint"},
 	}
 }
 

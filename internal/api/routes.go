@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 )
 
 // access says which peers a route serves. The zero value serves nobody.
@@ -116,7 +118,9 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request) error {
 	if _, err := guest.Write(early); err != nil {
 		return nil
 	}
-	pipe(client, guest)
+	if failpoint.Hit("stream.opened") == nil {
+		pipe(client, guest)
+	}
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -25,14 +26,28 @@ const (
 	period     = 100_000  // microseconds, the kernel's default CPU accounting period
 )
 
+// tree is where control groups are: version 1 has one hierarchy for each controller below root, version 2 one.
+type tree struct {
+	root    string
+	unified bool
+}
+
+// host is this machine's.
+func host() tree {
+	var fs unix.Statfs_t
+	return tree{mountPoint, unix.Statfs(mountPoint, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC}
+}
+
 // Group is the control group of one sandbox. A nil Group limits nothing; its methods do nothing.
 type Group struct {
+	tree   tree
 	name   string
 	limits sandbox.Limits
 	dirs   []string // what we made, one for each hierarchy; empty with a scope
 }
 
-// New makes a group with the given limits, or returns nil when there are none. The error wraps
+// New makes a group with the given limits, or returns nil when there are none. The name is unique on the whole
+// machine, whoever its user and whatever the state directory. The error wraps
 // sandbox.ErrUnsupported and names the first limit that this host cannot enforce.
 func New(name string, l sandbox.Limits) (*Group, error) {
 	if l.CPUs == 0 && l.Memory == 0 && l.Pids == 0 {
@@ -48,11 +63,11 @@ func New(name string, l sandbox.Limits) (*Group, error) {
 			return nil, fmt.Errorf("%s cannot be enforced: %s: %w", want.flag, want.s.Why, sandbox.ErrUnsupported)
 		}
 	}
-	g := &Group{name: name, limits: l}
+	g := &Group{tree: host(), name: name, limits: l}
 	if os.Getuid() != 0 {
 		return g, nil
 	}
-	if err := g.make(); err != nil {
+	if err := errors.Join(g.make(), failpoint.Hit("cgroup.made")); err != nil {
 		return nil, errors.Join(err, g.Remove())
 	}
 	return g, nil
@@ -70,14 +85,14 @@ func Probe() (cpus, memory, pids sandbox.Support) {
 func probe(controller string) sandbox.Support {
 	if os.Getuid() != 0 {
 		switch {
-		case !unified():
+		case !host().unified:
 			return sandbox.No("an ordinary user needs control groups version 2, this host has version 1")
 		case !hasUserSystemd():
 			return sandbox.No("an ordinary user needs a running systemd user instance (loginctl enable-linger)")
 		}
 		return sandbox.Yes()
 	}
-	dir := hierarchy(controller)
+	dir := host().hierarchy(controller)
 	if dir == "" {
 		return sandbox.No("the kernel has no " + controller + " controller")
 	}
@@ -85,12 +100,6 @@ func probe(controller string) sandbox.Support {
 		return sandbox.No(dir + " is not writable")
 	}
 	return sandbox.Yes()
-}
-
-// unified says whether the host uses version 2 alone.
-func unified() bool {
-	var fs unix.Statfs_t
-	return unix.Statfs(mountPoint, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
 func hasUserSystemd() bool {
@@ -105,22 +114,22 @@ func hasUserSystemd() bool {
 	return err == nil
 }
 
-// hierarchy returns the mounted root of the tree that has controller, or "".
-func hierarchy(controller string) string {
-	if !unified() {
-		dir := filepath.Join(mountPoint, controller)
+// hierarchy returns the root of the hierarchy that has controller, or "".
+func (t tree) hierarchy(controller string) string {
+	if !t.unified {
+		dir := filepath.Join(t.root, controller)
 		if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err != nil {
 			return ""
 		}
 		return dir
 	}
-	have, err := os.ReadFile(filepath.Join(mountPoint, "cgroup.controllers"))
+	have, err := os.ReadFile(filepath.Join(t.root, "cgroup.controllers"))
 	if err != nil {
 		return ""
 	}
 	for _, c := range strings.Fields(string(have)) {
 		if c == controller {
-			return mountPoint
+			return t.root
 		}
 	}
 	return ""
@@ -145,10 +154,9 @@ func settings(l sandbox.Limits) []setting {
 }
 
 func (g *Group) make() error {
-	v2 := unified()
 	for _, s := range settings(g.limits) {
-		root := hierarchy(s.controller)
-		if v2 {
+		root := g.tree.hierarchy(s.controller)
+		if g.tree.unified {
 			for _, dir := range []string{root, filepath.Join(root, parent)} {
 				if err := os.MkdirAll(dir, 0o755); err != nil {
 					return fmt.Errorf("cannot make control group: %w", err)
@@ -166,7 +174,7 @@ func (g *Group) make() error {
 			g.dirs = append(g.dirs, dir)
 		}
 		file := s.v1
-		if v2 {
+		if g.tree.unified {
 			file = s.v2
 		}
 		if err := write(dir, file, s.value); err != nil {
@@ -177,7 +185,7 @@ func (g *Group) make() error {
 }
 
 func write(dir, file, value string) error {
-	if err := os.WriteFile(filepath.Join(dir, file), []byte(value), 0); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(value), 0o600); err != nil {
 		return fmt.Errorf("cannot set a limit: %w", err)
 	}
 	return nil
@@ -243,7 +251,7 @@ func Clean(name string) error {
 	}
 	var dirs []string
 	for _, c := range []string{"cpu", "memory", "pids"} {
-		if root := hierarchy(c); root != "" {
+		if root := host().hierarchy(c); root != "" {
 			dirs = append(dirs, filepath.Join(root, parent, name))
 		}
 	}

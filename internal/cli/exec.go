@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
@@ -77,6 +78,9 @@ func (a *app) exec(ctx context.Context, o *execOptions, name string, argv []stri
 		return err
 	}
 	defer g.Close()
+	if err := failpoint.Hit("exec.connected"); err != nil {
+		return err
+	}
 	command := guestproto.Command{Argv: argv, Env: env, Dir: o.workdir, User: o.user, TTY: o.tty, Stdin: o.interactive, Detach: o.detach}
 	if o.tty {
 		command.Term = a.getenv("TERM")
@@ -91,6 +95,9 @@ func (a *app) exec(ctx context.Context, o *execOptions, name string, argv []stri
 	}
 	if o.detach {
 		return p.Close()
+	}
+	if err := failpoint.Hit("exec.running"); err != nil {
+		return err
 	}
 	x := interaction{Streams: a.Streams, process: p, tty: o.tty, stdin: o.interactive, detach: keys}
 	e, err := x.run()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -78,6 +79,9 @@ func (a *app) run(cmd *cobra.Command, o *runOptions) error {
 		return err
 	}
 	c, started, err := a.up(ctx, store, sb)
+	if err == nil {
+		err = failpoint.Hit("run.up")
+	}
 	if err != nil {
 		if created { // a sandbox that never ran is only in the way of the next try
 			err = errors.Join(err, a.remove(context.WithoutCancel(ctx), sb))

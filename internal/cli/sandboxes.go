@@ -13,6 +13,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/config"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -21,6 +22,27 @@ import (
 
 // settle is how often a supervisor that is starting or ending is asked again.
 const settle = 10 * time.Millisecond
+
+// A supervisor that was stopped (SIGSTOP), or hangs, accepts connections and answers nobody. patience is longer
+// than a start or a stop ever takes; a listing asks only for as long as an idle supervisor may need.
+const (
+	patience = 20 * time.Second
+	glance   = 2 * time.Second
+)
+
+// silent is the error about such a supervisor.
+func silent(sb *state.Sandbox) error {
+	_, pid, _ := sb.Locked()
+	return sandbox.WithHint(fmt.Errorf("the supervisor of %s does not answer", sb.Name), killing("kill -9", pid))
+}
+
+// killing is the hint to kill a supervisor, unless its number is not known: 0 would be the user's own shell.
+func killing(command string, pid int) string {
+	if pid <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s %d", command, pid)
+}
 
 // load opens the state directory and reads one sandbox.
 func (a *app) load(name string) (*state.Sandbox, error) {
@@ -33,7 +55,7 @@ func (a *app) load(name string) (*state.Sandbox, error) {
 
 // up returns the supervisor of sb, which it starts when none is there. started says whether it did.
 func (a *app) up(ctx context.Context, store *state.Store, sb *state.Sandbox) (c *api.Client, started bool, err error) {
-	for {
+	for begun := time.Now(); ; {
 		c, err := api.Dial(ctx, sb.Dir)
 		if !errors.Is(err, api.ErrNotRunning) {
 			return c, false, err
@@ -41,6 +63,9 @@ func (a *app) up(ctx context.Context, store *state.Store, sb *state.Sandbox) (c 
 		held, _, err := sb.Locked()
 		if err != nil {
 			return nil, false, err
+		}
+		if held && time.Since(begun) > patience {
+			return nil, false, silent(sb)
 		}
 		if held { // somebody else's start or stop is under way
 			select {
@@ -127,34 +152,43 @@ func (a *app) running(ctx context.Context, name string) (*api.Client, *state.San
 
 // guest opens a stream and speaks guestproto on it.
 func guest(ctx context.Context, c *api.Client) (*guestproto.Client, error) {
-	conn, err := c.Stream(ctx)
-	if err != nil {
-		return nil, err
+	asked, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var g *guestproto.Client
+	conn, err := c.Stream(asked)
+	if err == nil {
+		g, err = guestproto.Dial(asked, conn)
 	}
-	return guestproto.Dial(ctx, conn)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errors.New("the sandbox does not answer")
+	}
+	return g, err
 }
 
 // down stops sb and returns when its supervisor has ended. Stopping what does not run is no error.
 func (a *app) down(ctx context.Context, sb *state.Sandbox) error {
+	asked, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for {
-		c, err := api.Dial(ctx, sb.Dir)
+		c, err := api.Dial(asked, sb.Dir)
 		if err == nil {
-			err = c.Stop(ctx)
+			err = c.Stop(asked)
 		}
 		held, pid, lockErr := sb.Locked()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case asked.Err() != nil && held:
+			return silent(sb)
 		case lockErr != nil:
 			return lockErr
 		case !held:
 			return nil
 		case err != nil && !errors.Is(err, api.ErrNotRunning):
-			return sandbox.WithHint(fmt.Errorf("cannot stop %s: %w", sb.Name, err), fmt.Sprintf("kill %d", pid))
+			return sandbox.WithHint(fmt.Errorf("cannot stop %s: %w", sb.Name, err), killing("kill", pid))
 		}
 		select { // starting, or about to end
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-asked.Done():
 		case <-time.After(settle):
 		}
 	}
@@ -182,7 +216,10 @@ func (a *app) remove(ctx context.Context, sb *state.Sandbox) error {
 		return err
 	}
 	defer lock.Unlock()
-	if err := a.discard(ctx, sb); err != nil {
+	if err := failpoint.Hit("rm.locked"); err != nil {
+		return err
+	}
+	if err := errors.Join(a.discard(ctx, sb), failpoint.Hit("rm.discarded")); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", sb.Name, err)
 	}
 	return sb.Remove()
@@ -193,6 +230,8 @@ func (a *app) status(ctx context.Context, e state.Entry) (string, *api.Inspect) 
 	if e.Err != nil {
 		return "corrupt", nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
 	c, err := api.Dial(ctx, e.Sandbox.Dir)
 	if err == nil {
 		if v, err := c.Inspect(ctx); err == nil {
@@ -200,7 +239,7 @@ func (a *app) status(ctx context.Context, e state.Entry) (string, *api.Inspect) 
 		}
 	}
 	if held, _, err := e.Sandbox.Locked(); err == nil && held {
-		return "busy", nil // starting or stopping
+		return "busy", nil // starting, stopping, or silent
 	}
 	return "stopped", nil
 }

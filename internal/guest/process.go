@@ -11,6 +11,7 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 )
 
@@ -80,6 +81,7 @@ func (s *Server) start(cmd guestproto.Command) (*process, error) {
 	}
 	s.running[p] = struct{}{}
 	sacrifice(p.child.pid)
+	_ = failpoint.Hit("guest.started")
 	s.log.Debug("started", "pid", p.child.pid, "program", l.path, "session", cmd.Session)
 	go p.wake()
 	return p, nil

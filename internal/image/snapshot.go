@@ -9,10 +9,20 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 )
 
 // keepOld is how long a replaced snapshot stays for the sandboxes that still run on it.
 const keepOld = 30 * 24 * time.Hour
+
+// Names in the cache, besides manifest.json and lock: snapshots, and what is to become one.
+const (
+	donePrefix = "etc-"
+	newPrefix  = "new-"
+)
 
 // manifest says what the newest snapshot was made of.
 type manifest struct {
@@ -42,35 +52,110 @@ func (t tree) stamp(path string) stamp {
 // when the host's have changed. Copying costs once what mounting each part would cost at every start.
 func snapshot(t tree, cache string) (string, error) {
 	name := filepath.Join(cache, "manifest.json")
-	var m manifest
-	if b, err := os.ReadFile(name); err == nil && json.Unmarshal(b, &m) == nil && t.unchanged(m, cache) {
-		return filepath.Join(cache, m.Dir), nil
+	if dir := t.newest(cache, name); dir != "" {
+		return dir, nil
 	}
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp(cache, "etc-")
+	unlock, err := lock(filepath.Join(cache, "lock"))
 	if err != nil {
 		return "", err
 	}
-	c := copier{t: t, into: dir}
-	if err := c.copyAll(); err != nil {
-		return "", errors.Join(err, os.RemoveAll(dir))
+	defer unlock()
+	if dir := t.newest(cache, name); dir != "" {
+		return dir, nil // somebody else has made it while we waited
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
+	if err := removeUnfinished(cache); err != nil {
+		return "", err
+	}
+	dir, err := makeSnapshot(t, cache, name)
+	if err != nil {
+		return "", errors.Join(err, removeUnfinished(cache))
+	}
+	return dir, removeOld(cache, filepath.Base(dir))
+}
+
+// makeSnapshot copies, and makes the copy the newest by writing its manifest. What it has begun when it fails
+// or is killed can be told by names that begin with "new-".
+func makeSnapshot(t tree, cache, name string) (string, error) {
+	unfinished, err := os.MkdirTemp(cache, newPrefix)
+	if err != nil {
+		return "", err
+	}
+	c := copier{t: t, into: unfinished}
+	if err := c.copyAll(); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(unfinished, 0o755); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, donePrefix+strings.TrimPrefix(filepath.Base(unfinished), newPrefix))
+	if err := failpoint.Hit("snapshot.copied"); err != nil {
 		return "", err
 	}
 	b, err := json.Marshal(manifest{Dir: filepath.Base(dir), Stamps: c.stamps})
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(dir+".json", b, 0o600); err != nil {
+	if err := os.WriteFile(unfinished+".json", b, 0o600); err != nil {
 		return "", err
 	}
-	if err := os.Rename(dir+".json", name); err != nil {
+	if err := os.Rename(unfinished, dir); err != nil {
 		return "", err
 	}
-	return dir, removeOld(cache, filepath.Base(dir))
+	if err := failpoint.Hit("snapshot.written"); err != nil {
+		return "", err
+	}
+	return dir, os.Rename(unfinished+".json", name)
+}
+
+// lock keeps others from making a snapshot at the same time; they wait for ours.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	const wait, pause = 10 * time.Second, 5 * time.Millisecond
+	for end := time.Now().Add(wait); ; time.Sleep(pause) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(end) {
+			f.Close()
+			return nil, fmt.Errorf("another start has been copying for too long (%s is locked): %w", path, err)
+		}
+	}
+}
+
+// removeUnfinished deletes what a makeSnapshot has begun that failed or was killed. The lock is held.
+func removeUnfinished(cache string) error {
+	entries, err := os.ReadDir(cache)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		rest, unfinished := strings.CutPrefix(e.Name(), newPrefix)
+		if !unfinished {
+			continue
+		}
+		if id, isManifest := strings.CutSuffix(rest, ".json"); isManifest {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(cache, donePrefix+id)))
+		}
+		err = errors.Join(err, os.RemoveAll(filepath.Join(cache, e.Name())))
+	}
+	return err
+}
+
+// newest returns the snapshot that the manifest called name describes, "" when the host's files have changed.
+func (t tree) newest(cache, name string) string {
+	var m manifest
+	b, err := os.ReadFile(name)
+	if err != nil || json.Unmarshal(b, &m) != nil || !t.unchanged(m, cache) {
+		return ""
+	}
+	return filepath.Join(cache, m.Dir)
 }
 
 func (t tree) unchanged(m manifest, cache string) bool {
@@ -95,7 +180,7 @@ func removeOld(cache, current string) error {
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || e.Name() == current || !strings.HasPrefix(e.Name(), "etc-") || time.Since(info.ModTime()) < keepOld {
+		if err != nil || e.Name() == current || !strings.HasPrefix(e.Name(), donePrefix) || time.Since(info.ModTime()) < keepOld {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(cache, e.Name())); err != nil {

@@ -45,13 +45,14 @@ func (sb *Sandbox) Remove() error {
 	if err := os.Rename(sb.Dir, aside); err != nil {
 		return explain(fmt.Errorf("cannot remove the sandbox %s: %w", sb.Name, err), root)
 	}
-	sb.store.step("aside")
-	if !sb.Temporary {
-		if err := syncDir(root); err != nil {
-			return fmt.Errorf("cannot remove the sandbox %s: %w", sb.Name, err)
-		}
+	err := sb.store.step("state.aside")
+	if err == nil && !sb.Temporary {
+		err = syncDir(root)
 	}
-	return removeTree(aside)
+	if err != nil {
+		err = fmt.Errorf("cannot remove the sandbox %s for good: %w", sb.Name, err)
+	}
+	return errors.Join(err, removeTree(aside))
 }
 
 // Sweep deletes what killed Creates and Removes left behind, and touches no sandbox. The error joins a

@@ -33,11 +33,12 @@ func dieAt(at string) {
 	if err != nil {
 		panic(err)
 	}
-	s.step = func(step string) {
+	s.step = func(step string) error {
 		if step == at {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
+		return nil
 	}
 	sb, err := s.Create(Record{Name: "victim"})
 	if err != nil {
@@ -241,7 +242,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for step, want := range map[string]int{"made": 0, "written": 0, "renamed": 1, "aside": 0} {
+	for step, want := range map[string]int{"state.made": 0, "state.written": 0, "state.renamed": 1, "state.aside": 0} {
 		t.Run(step, func(t *testing.T) {
 			dir := t.TempDir()
 			child := exec.Command(exe)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -19,8 +20,8 @@ import (
 // from any number of processes at once.
 type Store struct {
 	dirs Dirs
-	root string // dirs.State/sandboxes
-	step func(string)
+	root string             // dirs.State/sandboxes
+	step func(string) error // failpoint.Hit, or a test's
 }
 
 // Open creates the state and data directories when they are missing, and refuses them when anybody but
@@ -34,7 +35,7 @@ func Open(d Dirs) (*Store, error) {
 	if err := makePrivate(filepath.Join(d.Data, AgentsDir), uid, 2); err != nil {
 		return nil, err
 	}
-	return &Store{dirs: d, root: root, step: func(string) {}}, nil
+	return &Store{dirs: d, root: root, step: failpoint.Hit}, nil
 }
 
 // Dirs is what Open was given.
@@ -80,7 +81,9 @@ func (s *Store) Create(r Record) (*Sandbox, error) {
 		return fail(err)
 	}
 	defer os.RemoveAll(temp)
-	s.step("made")
+	if err := s.step("state.made"); err != nil {
+		return fail(err)
+	}
 	if r.Temporary {
 		err = os.WriteFile(filepath.Join(temp, RecordFile), data, 0o600)
 	} else {
@@ -89,7 +92,9 @@ func (s *Store) Create(r Record) (*Sandbox, error) {
 	if err != nil {
 		return fail(err)
 	}
-	s.step("written")
+	if err := s.step("state.written"); err != nil {
+		return fail(err)
+	}
 	// The rename of a directory never replaces one that has something in it.
 	err = os.Rename(temp, s.Dir(r.Name))
 	if errors.Is(err, syscall.EEXIST) || errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.ENOTDIR) {
@@ -98,13 +103,15 @@ func (s *Store) Create(r Record) (*Sandbox, error) {
 	if err != nil {
 		return fail(err)
 	}
-	s.step("renamed")
-	if !r.Temporary {
-		if err := syncDir(s.root); err != nil {
-			return fail(err)
-		}
+	err = s.step("state.renamed")
+	if err == nil && !r.Temporary {
+		err = syncDir(s.root)
 	}
-	return &Sandbox{Record: r, Dir: s.Dir(r.Name), store: s}, nil
+	sb := &Sandbox{Record: r, Dir: s.Dir(r.Name), store: s}
+	if err != nil {
+		return fail(errors.Join(err, sb.Remove()))
+	}
+	return sb, nil
 }
 
 // Load reads one sandbox. The error wraps ErrNotFound or ErrCorrupt; with ErrCorrupt the result still
@@ -129,8 +136,9 @@ func (s *Store) load(name string) (*Sandbox, error) {
 		return sb, sandbox.WithHint(fmt.Errorf("cannot read %s: %w: %w", filepath.Join(sb.Dir, RecordFile), ErrCorrupt, why),
 			"bailey rm --force "+name)
 	}
-	if !info.IsDir() {
-		return corrupt(errors.New("its directory is something else"))
+	if !info.IsDir() { // nothing that we made, so that nobody but the user can know what it is
+		_, err := corrupt(errors.New("its directory is something else"))
+		return sb, sandbox.WithHint(err, "rm "+sb.Dir)
 	}
 	data, err := readLimited(filepath.Join(sb.Dir, RecordFile))
 	if err != nil {

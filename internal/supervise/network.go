@@ -2,8 +2,10 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/audit"
@@ -56,6 +58,13 @@ func network(r state.Record) sandbox.Network {
 	return sandbox.NetworkNone
 }
 
+// maxFlows is how many connections a sandbox may have open when this process may have that many files: each takes
+// up to six. What is set aside is for clients and the supervisor's own, which a sandbox must not be able to starve.
+func maxFlows(files uint64) int {
+	const enough, perFlow, aside = 4096, 6, 256
+	return max(1, int(min(files-min(aside, files/2), enough*perFlow)/perFlow))
+}
+
 // serveNetwork puts the egress on the machine's wire. Without it nothing answers there.
 func (s *supervisor) serveNetwork(ctx context.Context) error {
 	flows := s.machine.Flows()
@@ -69,7 +78,11 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", sandbox.ErrPolicy, err)
 	}
-	server := &egress.Server{Policy: func() *policy.Policy { return s.plan.rules }, Audit: record, Log: s.log}
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return errors.Join(fmt.Errorf("cannot read the limit of open files: %w", err), record.Close())
+	}
+	server := &egress.Server{Policy: func() *policy.Policy { return s.plan.rules }, Audit: record, Log: s.log, MaxFlows: maxFlows(files.Cur)}
 	s.work.Go(func() {
 		defer record.Close()
 		if err := server.Serve(ctx, flows); err != nil && ctx.Err() == nil {

@@ -3,6 +3,7 @@ package supervise
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,17 @@ func TestARotatingLogIsBounded(t *testing.T) {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Size() != want || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v, want %d bytes", name, info, err, want)
+		}
+	}
+}
+
+func TestConnectionsLeaveFilesForTheSupervisor(t *testing.T) {
+	for _, c := range []struct {
+		files uint64
+		want  int
+	}{{0, 1}, {10, 1}, {256, 21}, {1024, 128}, {1 << 20, 4096}, {math.MaxUint64, 4096}} {
+		if got := maxFlows(c.files); got != c.want {
+			t.Errorf("with %d files there may be %d connections, want %d", c.files, got, c.want)
 		}
 	}
 }

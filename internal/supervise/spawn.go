@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -41,6 +42,9 @@ func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion str
 		return fmt.Errorf("cannot open the supervisor's log: %w", err)
 	}
 	defer log.Close()
+	if err := failpoint.Hit("spawn.log"); err != nil {
+		return err
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("cannot start the supervisor: %w", err)
@@ -63,9 +67,13 @@ func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion str
 	}
 	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
-	err = readStatus(r)
+	if err = failpoint.Hit("spawn.started"); err == nil {
+		err = readStatus(r)
+	}
 	if err != nil {
-		_ = cmd.Wait() // it is ending: it holds the lock no longer than this
+		// It is ending, or it must, since nobody will know that it is there. It holds the lock no longer than this.
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

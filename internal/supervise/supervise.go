@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -48,6 +50,9 @@ func Run(ctx context.Context, cfg Config, name string, ready func()) error {
 		return err
 	}
 	defer lock.Unlock()
+	if err := failpoint.Hit("supervise.locked"); err != nil {
+		return err
+	}
 	s := &supervisor{cfg: cfg, sb: sb, log: cfg.Log.With("sandbox", name), changed: make(chan struct{}, 1), stopAsked: make(chan struct{}), stopped: make(chan struct{})}
 	if err := s.run(ctx, ready); err != nil {
 		return err
@@ -55,6 +60,9 @@ func Run(ctx context.Context, cfg Config, name string, ready func()) error {
 	if sb.Temporary && s.finished() {
 		s.log.Info("removing the sandbox: its agent has ended")
 		if err := s.backend.Remove(context.WithoutCancel(ctx), sb.Name, sb.Dir); err != nil {
+			return err
+		}
+		if err := failpoint.Hit("supervise.discarded"); err != nil {
 			return err
 		}
 		return sb.Remove()
@@ -102,6 +110,9 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	if s.plan, err = makePlan(ctx, s.cfg, s.sb); err != nil {
 		return err
 	}
+	if err := failpoint.Hit("supervise.planned"); err != nil {
+		return err
+	}
 	for _, n := range s.plan.notices {
 		s.log.Warn(n)
 	}
@@ -113,15 +124,27 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	defer s.work.Wait()
 	defer cancel()
 	s.runGuards(background, guards)
+	if err := failpoint.Hit("supervise.guarded"); err != nil {
+		return err
+	}
 	if s.machine, err = backend.Start(ctx, s.plan.spec); err != nil {
 		return err
 	}
 	s.started = time.Now()
 	defer s.stopMachine()
+	if err := failpoint.Hit("supervise.started"); err != nil {
+		return err
+	}
 	if err := s.plan.seedHome(s.sb); err != nil {
 		return err
 	}
+	if err := failpoint.Hit("supervise.seeded"); err != nil {
+		return err
+	}
 	if err := s.serveNetwork(background); err != nil {
+		return err
+	}
+	if err := failpoint.Hit("supervise.networked"); err != nil {
 		return err
 	}
 	ln, err := api.Listen(s.sb.Dir)
@@ -129,21 +152,35 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer api.Remove(s.sb.Dir)
+	if err := failpoint.Hit("supervise.listening"); err != nil {
+		return err
+	}
 	serveCtx, endServe := context.WithCancel(background)
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(serveCtx, ln, s, s.log) }()
 	ready()
 	s.log.Info("ready", "backend", backend.Name())
+	_ = failpoint.Hit("supervise.ready")
 	s.wait(ctx)
+	_ = failpoint.Hit("supervise.stopping")
 	s.stopMachine()
+	_ = failpoint.Hit("supervise.stopped")
 	endServe() // answers the Stop that brought us here before it closes
 	return <-served
 }
 
+// calm is how long after its start a supervisor gives back the memory that the start took. At once would be in
+// the way of whoever waits for the start.
+const calm = time.Second
+
 // wait returns when the machine has ended or should.
 func (s *supervisor) wait(ctx context.Context) {
+	started := time.NewTimer(calm)
+	defer started.Stop()
 	for {
 		select {
+		case <-started.C:
+			debug.FreeOSMemory()
 		case <-s.machine.Done():
 			s.log.Info("the machine has ended")
 			return

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 )
 
@@ -32,6 +33,9 @@ func (s *supervisor) Follow(ctx context.Context, f api.Follow) error {
 	p, err := client.Attach(ctx, guestproto.Attach{Session: api.Agent})
 	if err != nil {
 		return fmt.Errorf("cannot watch the agent: %w", err)
+	}
+	if err := failpoint.Hit("supervise.followed"); err != nil {
+		return err
 	}
 	run := &api.AgentRun{Running: true, Started: time.Now()}
 	s.mu.Lock()

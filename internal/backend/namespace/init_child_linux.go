@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/gateway"
 	"github.com/bailey-sandbox/bailey/internal/guest"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
@@ -79,14 +81,20 @@ func (c *child) setUp() error {
 	if err := c.receivePlan(); err != nil {
 		return fmt.Errorf("cannot read the plan: %w", err)
 	}
+	if err := failpoint.Hit("child.planned"); err != nil {
+		return err
+	}
 	spec := &c.plan.Spec
 	mover, err := startMover()
 	if err != nil {
 		return err
 	}
+	if err := failpoint.Hit("child.mover"); err != nil {
+		return err
+	}
 	built := make(chan error, 1)
 	go func() { built <- c.buildNetwork() }()
-	err = c.buildRoot()
+	err = errors.Join(c.buildRoot(), failpoint.Hit("child.rooted"))
 	if e := <-built; err == nil {
 		err = e
 	}
@@ -108,6 +116,9 @@ func (c *child) setUp() error {
 	if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
 		return err
 	}
+	if err := failpoint.Hit("child.named"); err != nil {
+		return err
+	}
 	return c.becomeGuest(config, mover)
 }
 
@@ -116,6 +127,9 @@ func (c *child) buildNetwork() error {
 	if c.plan.Spec.Network == sandbox.NetworkGateway {
 		sockets, err := gateway.Build()
 		if err != nil {
+			return err
+		}
+		if err := failpoint.Hit("child.gateway"); err != nil {
 			return err
 		}
 		err = send(c.control, []byte("sockets"), sockets...)
@@ -183,7 +197,10 @@ func (c *child) becomeGuest(config, mover *os.File) error {
 	if err := lockIn(c.plan.Users, user.HostUID == 0 || user.HostGID == 0); err != nil {
 		return err
 	}
-	err := unix.Exec("/proc/self/exe", []string{"bailey", Child, stageGuest}, []string{})
+	if err := failpoint.Hit("child.locked-in"); err != nil {
+		return err
+	}
+	err := unix.Exec("/proc/self/exe", []string{"bailey", Child, stageGuest}, failpoint.Environ())
 	return fmt.Errorf("cannot start the guest: %w", err)
 }
 
@@ -202,7 +219,13 @@ func guestMain() int {
 	var config guest.Config
 	err = readMemoryFile(os.NewFile(fdGuest, "guest"), &config)
 	if err == nil {
+		err = failpoint.Hit("guest.begun")
+	}
+	if err == nil {
 		err = moveIn(os.NewFile(fdMover, "mover"))
+	}
+	if err == nil {
+		err = failpoint.Hit("guest.moved")
 	}
 	if err != nil {
 		_ = send(control, report{Error: "cannot start the guest: " + err.Error()}.encode())
@@ -225,6 +248,7 @@ func guestMain() int {
 			}
 		}
 	}
+	_ = failpoint.Hit("guest.ending")
 	_ = server.Close()
 	return 0
 }

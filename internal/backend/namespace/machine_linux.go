@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bailey-sandbox/bailey/internal/cgroup"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/gateway"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
@@ -69,6 +71,7 @@ func (m *machine) Stop(ctx context.Context) error {
 		if m.flows != nil {
 			m.flows.Close()
 		}
+		_ = failpoint.Hit("machine.stopping")
 		ctx, cancel := context.WithTimeout(ctx, grace)
 		defer cancel()
 		select {
@@ -82,7 +85,7 @@ func (m *machine) Stop(ctx context.Context) error {
 	})
 	select {
 	case <-m.done:
-		return m.group.Remove()
+		return errors.Join(failpoint.Hit("machine.ended"), m.group.Remove())
 	case <-time.After(grace):
 		return fmt.Errorf("the sandbox's first process (pid %d) does not end", m.child.Pid)
 	}

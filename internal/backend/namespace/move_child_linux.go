@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 )
 
 // The guest's program may need its loader and libraries from the host, so it is executed while the host's
@@ -23,6 +25,7 @@ func startMover() (*os.File, error) {
 	}
 	defer unix.Close(fds[1])
 	_, err = syscall.ForkExec("/proc/self/exe", []string{"bailey", Child, stageMove}, &syscall.ProcAttr{
+		Env:   failpoint.Environ(),
 		Files: []uintptr{0, 1, 2, uintptr(fds[1])},
 	})
 	if err != nil {
@@ -38,7 +41,7 @@ func moveMain() int {
 	if n, err := guest.Read(make([]byte, 1)); n != 1 || err != nil {
 		return 1
 	}
-	if err := changeRoot(); err != nil {
+	if err := errors.Join(changeRoot(), failpoint.Hit("mover.moved")); err != nil {
 		fmt.Fprintln(guest, err)
 		return 1
 	}

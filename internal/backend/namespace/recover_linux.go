@@ -2,6 +2,8 @@ package namespace
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bailey-sandbox/bailey/internal/cgroup"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -57,14 +60,21 @@ func lockMachine(ctx context.Context, dir string) (*os.File, error) {
 // are the kernel's to remove. What may stay behind is its cgroup.
 func (b *Backend) Recover(ctx context.Context, name, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return cgroup.Clean(name)
+		return cgroup.Clean(groupName(name, dir))
 	}
 	lock, err := lockMachine(ctx, dir)
 	if err != nil {
 		return err
 	}
 	lock.Close()
-	return cgroup.Clean(name)
+	return cgroup.Clean(groupName(name, dir))
+}
+
+// groupName is what a machine's control groups are called. They are the whole host's, while names of sandboxes are
+// unique in one state directory only.
+func groupName(name, dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return name + "-" + hex.EncodeToString(sum[:4])
 }
 
 // Remove implements sandbox.Backend.
@@ -77,6 +87,9 @@ func (b *Backend) Remove(ctx context.Context, name, dir string) error {
 		return err
 	}
 	ids := mapIDs(sandbox.User{UID: os.Getuid(), GID: os.Getgid()})
+	if err := failpoint.Hit("machine.remove"); err != nil {
+		return err
+	}
 	if !ids.helper {
 		return removeTrees(trees)
 	}
@@ -148,7 +161,7 @@ func (b *Backend) removeMapped(ids mappings, trees []string) error {
 	}
 	defer open.Close()
 	cmd := exec.Command(b.self, append([]string{Child, stageRemove}, trees...)...)
-	cmd.Env = []string{}
+	cmd.Env = failpoint.Environ()
 	cmd.ExtraFiles = []*os.File{gate}
 	var out strings.Builder
 	cmd.Stderr = &out
@@ -178,7 +191,7 @@ func removeMain(trees []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if err := removeTrees(trees); err != nil {
+	if err := errors.Join(removeTrees(trees), failpoint.Hit("remove.mapped")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bailey-sandbox/bailey/internal/cgroup"
+	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/gateway"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
@@ -28,12 +29,15 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (_ sandbox.Machi
 		return nil, err
 	}
 	defer lock.Close() // the child holds it on
-	group, err := cgroup.New(spec.Name, spec.Limits)
+	if err := failpoint.Hit("machine.locked"); err != nil {
+		return nil, err
+	}
+	group, err := cgroup.New(groupName(spec.Name, spec.Dir), spec.Limits)
 	if err != nil {
 		return nil, err
 	}
 	ids := mapIDs(spec.User)
-	if err := prepareDirs(&spec, ids); err != nil {
+	if err := errors.Join(prepareDirs(&spec, ids), failpoint.Hit("machine.dirs")); err != nil {
 		return nil, errors.Join(err, group.Remove())
 	}
 	m := &machine{group: group, done: make(chan struct{}), log: b.log.With("sandbox", spec.Name)}
@@ -51,6 +55,9 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (_ sandbox.Machi
 			err = errors.Join(err, m.Stop(context.WithoutCancel(ctx)))
 		}
 	}()
+	if err := failpoint.Hit("machine.spawned"); err != nil {
+		return nil, err
+	}
 	if ids.helper {
 		if err := ids.writeWithHelpers(m.child.Pid); err != nil {
 			return nil, err
@@ -59,10 +66,13 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (_ sandbox.Machi
 	if err := group.Add(m.child.Pid); err != nil {
 		return nil, err
 	}
+	if err := failpoint.Hit("machine.added"); err != nil {
+		return nil, err
+	}
 	if err := m.handOver(spec, ids); err != nil {
 		return nil, err
 	}
-	return m, nil
+	return m, failpoint.Hit("machine.up")
 }
 
 func checkSpec(spec *sandbox.Spec) error {
@@ -91,7 +101,7 @@ func (m *machine) spawn(self string, lock *os.File, user sandbox.User, ids mappi
 	cmd := exec.Command(self, Child)
 	cmd.Args[0] = "bailey"
 	cmd.Dir = "/"
-	cmd.Env = []string{}
+	cmd.Env = failpoint.Environ()
 	// The last one is there for its number: a process with threads, as every Go program is, waits some
 	// 10 ms (an RCU grace period) when its descriptor table grows. The child's is large from the start, and
 	// the first thing that it does is to close what it does not know.
@@ -117,6 +127,9 @@ func (m *machine) spawn(self string, lock *os.File, user sandbox.User, ids mappi
 	}
 	if err := cmd.Start(); err != nil {
 		control.Close()
+		if errors.Is(err, unix.EBADF) {
+			return sandbox.WithHint(fmt.Errorf("the limit of open files is too low for a sandbox: %w", err), "ulimit -n 1024")
+		}
 		return explain(fmt.Errorf("cannot make the sandbox's namespaces: %w", err))
 	}
 	m.control, m.child = control, cmd.Process
@@ -146,6 +159,9 @@ func (m *machine) handOver(spec sandbox.Spec, ids mappings) error {
 	if err := send(m.control, []byte("plan"), memory); err != nil {
 		return m.lost(err)
 	}
+	if err := failpoint.Hit("machine.planned"); err != nil {
+		return err
+	}
 	for len(trees) > 0 {
 		n := min(len(trees), maxFiles)
 		if err := send(m.control, []byte("trees"), trees[:n]...); err != nil {
@@ -165,6 +181,9 @@ func (m *machine) awaitReady() error {
 		}
 		if len(sockets) > 0 {
 			if m.flows, err = gateway.Open(sockets); err != nil {
+				return err
+			}
+			if err := failpoint.Hit("machine.wired"); err != nil {
 				return err
 			}
 			continue

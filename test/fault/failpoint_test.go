@@ -1,0 +1,136 @@
+//go:build linux
+
+package fault
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bailey-sandbox/bailey/test/fault/lab"
+)
+
+// failpoints are the names of all places that the sources mark, so that a new one is tested by itself.
+func failpoints(t *testing.T) (names []string) {
+	t.Helper()
+	mark := regexp.MustCompile(`(?:failpoint\.Hit|\.step)\("([^"]+)"\)`)
+	err := filepath.WalkDir("../../internal", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, found := range mark.FindAllStringSubmatch(string(text), -1) {
+			names = append(names, found[1])
+		}
+		return err
+	})
+	if err != nil || len(names) < 30 {
+		t.Fatalf("found %v: %v", names, err)
+	}
+	slices.Sort(names)
+	if len(slices.Compact(slices.Clone(names))) != len(names) {
+		t.Fatalf("a name is used twice: %v", names)
+	}
+	return names
+}
+
+// life is what happens to a sandbox, each step by a process of its own.
+func life(name string, limits []string) [][]string {
+	create := append([]string{"create", "--name", name}, limits...)
+	return [][]string{
+		append(create, "shell", "."),
+		{"start", name},
+		{"exec", name, "sh", "-c", "echo was here > ~/kept"},
+		{"run", "-d", name, "--", "-c", "sleep 1000"},
+		{"stop", name},
+		{"rm", name},
+		// And one that does all of it.
+		{"run", "--rm", "--name", name, "shell", ".", "--", "-c", "true"},
+	}
+}
+
+func TestEveryFailpoint(t *testing.T) {
+	var limits []string
+	if os.Getuid() == 0 {
+		limits = []string{"--pids", "500"}
+	}
+	for _, point := range failpoints(t) {
+		for _, action := range []string{"kill", "error"} {
+			t.Run(point+"/"+action, func(t *testing.T) {
+				t.Parallel()
+				l := newLab(t)
+				failpointOnce(t, l, point+"="+action, limits)
+			})
+		}
+	}
+}
+
+func failpointOnce(t *testing.T, l *lab.Lab, fault string, limits []string) {
+	env := []string{"BAILEY_FAILPOINT=" + fault, "BAILEY_FAILPOINT_LOG=" + l.Marker}
+	name := l.Name()
+	struck := false
+	for _, args := range life(name, limits) {
+		out := l.Run(env, args...)
+		if out.Code < 0 || strings.Contains(out.Stderr, "goroutine ") {
+			t.Errorf("it hung or crashed: %v", out)
+		}
+		marker, _ := os.ReadFile(l.Marker)
+		log, _ := os.ReadFile(filepath.Join(l.Sandbox(name), "supervisor.log"))
+		if strings.Contains(string(log), "goroutine ") {
+			t.Errorf("the supervisor or the sandbox crashed:\n%s", log)
+		}
+		if struck = strings.Contains(string(marker)+string(log)+out.Stderr, fault+"\n"); struck {
+			t.Log(out)
+			break
+		}
+		if out.Code != 0 {
+			t.Fatalf("it failed by itself: %v", out)
+		}
+	}
+	if !struck {
+		unreached(t, fault)
+		return
+	}
+	all, err := l.Settled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch status, there := all[name]; {
+	case len(all) > 1:
+		t.Errorf("there are %v", all)
+	case !there:
+		must(t, l, "create", "--name", name, "shell", ".")
+	case status == "running":
+		if got := must(t, l, "exec", name, "echo", "alive"); got != "alive\n" {
+			t.Errorf("what is said to run answers %q", got)
+		}
+		must(t, l, "stop", name)
+	case status != "stopped":
+		t.Errorf("it is said to be %s", status)
+	}
+	must(t, l, "start", name)
+	if got := must(t, l, "exec", name, "sh", "-c", "touch ~/kept && echo alive"); got != "alive\n" {
+		t.Errorf("after the next start it answers %q", got)
+	}
+	must(t, l, "stop", name)
+	if all, err := l.Settled(); err != nil || len(all) > 0 { // a temporary one goes when it stops
+		must(t, l, "rm", name)
+	}
+}
+
+// unreached fails unless only another user than this one gets to the failpoint.
+func unreached(t *testing.T, fault string) {
+	t.Helper()
+	point, _, _ := strings.Cut(fault, "=")
+	switch {
+	case point == "remove.mapped": // needs subordinate ids
+	case point == "cgroup.made" && os.Getuid() != 0:
+	default:
+		t.Fatalf("nothing gets to %s", point)
+	}
+	t.Skipf("user %d does not get to %s", os.Getuid(), point)
+}
