@@ -54,6 +54,7 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 	}
 	v, inspectErr := c.Inspect(ctx) // while we are still counted as a client
 	_ = g.Close()
+	a.noteClipboard(e)
 	switch {
 	case err != nil:
 		return fmt.Errorf("lost the agent in %s: %w", sb.Name, err)

@@ -94,6 +94,7 @@ func (a *app) exec(ctx context.Context, o *execOptions, name string, argv []stri
 	}
 	x := interaction{Streams: a.Streams, process: p, tty: o.tty, stdin: o.interactive, detach: keys}
 	e, err := x.run()
+	a.noteClipboard(e)
 	switch {
 	case err != nil:
 		return err

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 // note tells the user something that is neither result nor error.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.Err, "note: %s\n", oneLine(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(a.Err, "note: %s\n", vt.OneLine(fmt.Sprintf(format, args...)))
 }
 
 // log is where libraries that run in this process write: their warnings are the user's to see.
