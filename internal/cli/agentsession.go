@@ -59,7 +59,7 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 	case err != nil:
 		return fmt.Errorf("lost the agent in %s: %w", sb.Name, err)
 	case e.detached:
-		fmt.Fprintf(a.Err, "detached; bailey attach %s\n", sb.Name)
+		fmt.Fprintf(a.Err, "detached; %s attach %s\n", a.program, sb.Name)
 		return nil
 	case e.signal != 0:
 		return &exitError{code: 128 + int(e.signal)}

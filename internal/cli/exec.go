@@ -37,6 +37,9 @@ started with --detach. Flags stand before NAME; everything after it belongs to t
 		Args:              takes(2, -1, "NAME or COMMAND"),
 		ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkRefused(cmd, refusedAtExec()); err != nil {
+				return err
+			}
 			return a.exec(cmd.Context(), o, args[0], args[1:])
 		},
 	}
@@ -50,6 +53,7 @@ started with --detach. Flags stand before NAME; everything after it belongs to t
 	fs.StringVarP(&o.user, "user", "u", "", "run as `USER[:GROUP]`, names or numbers inside")
 	fs.StringVarP(&o.workdir, "workdir", "w", "", "run in the directory `PATH` inside")
 	fs.StringVar(&o.keys, "detach-keys", "", "`KEYS` that leave a command with a terminal, which ends it")
+	registerRefused(cmd, refusedAtExec())
 	return cmd
 }
 

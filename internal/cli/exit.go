@@ -72,9 +72,9 @@ func (a *app) printError(err error) {
 	if err == nil || errors.As(err, &exit) && exit.err == nil {
 		return
 	}
-	fmt.Fprintf(a.Err, "bailey: %s\n", vt.OneLine(err.Error()))
+	fmt.Fprintf(a.Err, "%s: %s\n", a.program, vt.OneLine(err.Error()))
 	if hint := sandbox.Hint(err); hint != "" {
-		fmt.Fprintf(a.Err, "hint: %s\n", vt.OneLine(hint))
+		fmt.Fprintf(a.Err, "hint: %s\n", vt.OneLine(a.spell(hint)))
 	}
 }
 

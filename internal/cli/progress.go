@@ -10,7 +10,7 @@ import (
 
 // note tells the user something that is neither result nor error.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.Err, "note: %s\n", vt.OneLine(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(a.Err, "note: %s\n", vt.OneLine(a.spell(fmt.Sprintf(format, args...))))
 }
 
 // log is where libraries that run in this process write: their warnings are the user's to see.
@@ -28,7 +28,7 @@ type progress struct {
 }
 
 func (a *app) newProgress(what string) *progress {
-	return &progress{app: a, what: what, live: a.redraws()}
+	return &progress{app: a, what: what, live: a.redraws() && !a.quiet, begun: a.quiet}
 }
 
 func (p *progress) update(done, total int64) {
