@@ -83,6 +83,17 @@ func (s *screen) line(text string) {
 	s.keys("Enter")
 }
 
+// command types a command on an empty screen, and waits for its end. The screen must then show want.
+func (s *screen) command(line, want string) {
+	s.u.t.Helper()
+	s.line("clear; " + line + "; echo end of $((20+2))") // what is typed does not look like what is printed
+	s.await("end of 22")
+	s.prompt()
+	if got := s.text(); !strings.Contains(got, want) {
+		s.u.t.Errorf("after %s the screen does not show %q:\n%s", line, want, got)
+	}
+}
+
 // keys presses keys by tmux's names.
 func (s *screen) keys(names ...string) {
 	s.u.t.Helper()
