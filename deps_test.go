@@ -22,11 +22,11 @@ func tiers() [][]string {
 		{"cmd/bailey"},
 		{"internal/cli"},
 		{"internal/supervise", "internal/backend/all"},
-		{"internal/api", "internal/config"},
+		{"internal/api", "internal/config", "internal/dockerplugin"},
 		{"internal/backend/namespace", "internal/backend/fake"},
 		{"internal/egress", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
 		{"internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig"},
-		{"internal/sandbox", "internal/hostname"},
+		{"internal/sandbox", "internal/hostname", "internal/vt"},
 		{"internal/gateway", "internal/failpoint"},
 	}
 }
@@ -133,6 +133,7 @@ func TestPolicyIsPure(t *testing.T) {
 			"internal/hostname": {},
 			"internal/audit":    {"internal/hostname"},
 			"internal/gateway":  {},
+			"internal/vt":       {},
 		}
 		allowed, isLeaf := leaf[s.dir]
 		for _, imported := range s.imports() {

@@ -17,6 +17,9 @@ import (
 func main() { os.Exit(run(os.Args)) }
 
 func run(args []string) int {
+	if len(args) == 0 {
+		args = []string{"bailey"} // old kernels let a caller leave the name out
+	}
 	if len(args) > 1 {
 		if child := all.Child(args[1]); child != nil {
 			return child(args[2:])
@@ -29,8 +32,9 @@ func run(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	return cli.Main(ctx, args[min(1, len(args)):], cli.Config{
+	return cli.Main(ctx, args[1:], cli.Config{
 		Self: self,
+		Arg0: args[0],
 		// Backends start processes that may be neither allowed to search the way to the binary (/root is
 		// private) nor find it there any more (go run deletes it): the kernel's link leads to it always.
 		Backends: func(log *slog.Logger) []sandbox.Backend { return all.Backends("/proc/self/exe", log) },

@@ -58,13 +58,14 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 	}
 	v, inspectErr := inspectEnd(ctx, c, e) // while we are still counted as a client
 	_ = g.Close()
+	a.noteClipboard(e)
 	switch {
 	case err != nil:
 		return fmt.Errorf("lost the agent in %s: %w", sb.Name, err)
 	case o.background:
 		return nil
 	case e.detached:
-		fmt.Fprintf(a.Err, "detached; bailey attach %s\n", sb.Name)
+		fmt.Fprintf(a.Err, "detached; %s attach %s\n", a.program, sb.Name)
 		return nil
 	case e.signal != 0:
 		return &exitError{code: 128 + int(e.signal)}

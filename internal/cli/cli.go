@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailey-sandbox/bailey/internal/dockerplugin"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/supervise"
@@ -21,6 +22,8 @@ import (
 type Config struct {
 	// Self is the path of the running binary, which is executed again as the supervisor.
 	Self string
+	// Arg0 is the name that the process was called by: as docker's plugin, bailey is spelled otherwise.
+	Arg0 string
 	// Backends lists what this binary can run, the preferred one first. A function because only some
 	// verbs need it, in another process.
 	Backends func(log *slog.Logger) []sandbox.Backend
@@ -35,7 +38,10 @@ func Main(ctx context.Context, args []string, cfg Config) int {
 	if len(args) > 0 && args[0] == supervise.Verb {
 		return supervise.Main(args[1:], cfg.Backends)
 	}
-	a := &app{cfg: cfg, Streams: cfg.Streams}
+	a := &app{cfg: cfg, Streams: cfg.Streams, program: program}
+	if dockerplugin.Started(cfg.Arg0, args) {
+		args = a.asPlugin(args)
+	}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -46,15 +52,21 @@ func Main(ctx context.Context, args []string, cfg Config) int {
 	return exitCode(err)
 }
 
+// program is what our texts call us.
+const program = "bailey"
+
 // app is what every verb shares.
 type app struct {
 	cfg Config
 	Streams
+	program string   // what the user calls us
+	verbs   []string // every verb and its aliases
+	quiet   bool     // no progress
 }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "bailey",
+		Use:   program,
 		Short: "Run coding agents at full autonomy inside a sandbox",
 		Long: `bailey runs a coding agent at full autonomy inside a sandbox on your own machine: it sees the
 workspace that you name, a toolchain, and the network hosts that you allow. Nothing else.`,
@@ -78,8 +90,19 @@ workspace that you name, a toolchain, and the network hosts that you allow. Noth
 	root.AddCommand(
 		newRun(a), newCreate(a), newStart(a), newStop(a), newRestart(a), newRm(a), newPrune(a),
 		newLs(a), newInspect(a), newLogs(a), newAttach(a), newExec(a), newCp(a), newWait(a), newStats(a),
-		newDoctor(a), newVersion(a),
+		newDoctor(a), newVersion(a), newDockerPlugin(a),
 	)
+	root.AddCommand(newForeign()...)
+	for _, cmd := range root.Commands() {
+		a.verbs = append(append(a.verbs, cmd.Name()), cmd.Aliases...)
+	}
+	if a.program != program {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: a.program}
+		root.CompletionOptions.DisableDefaultCmd = true // docker's own completion asks us
+		a.spellHelp(root)
+		root.AddCommand(&cobra.Command{Use: dockerplugin.MetadataVerb, Hidden: true, Args: takes(0, 0, ""),
+			RunE: func(*cobra.Command, []string) error { return a.pluginMetadata() }})
+	}
 	return root
 }
 

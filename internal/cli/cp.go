@@ -14,6 +14,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 func newCp(a *app) *cobra.Command {
@@ -66,7 +67,7 @@ func (a *app) tar(ctx context.Context, name string, argv []string, stdin bool, u
 	complaints := make(chan struct{})
 	go func() {
 		defer close(complaints)
-		_, _ = io.Copy(&plain{w: a.Err}, p.Stderr)
+		_, _ = io.Copy(&vt.Plain{W: a.Err}, p.Stderr)
 	}()
 	if err := use(p); err != nil {
 		return err

@@ -32,10 +32,13 @@ it is started without others.`,
 		Args:    takes(1, -1, "AGENT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.target = splitTarget(cmd, args)
+			if err := o.check(cmd); err != nil {
+				return err
+			}
 			return a.create(cmd, o)
 		},
 	}
-	o.register(cmd)
+	o.register(cmd, &a.quiet)
 	return cmd
 }
 
@@ -79,11 +82,8 @@ func splitTarget(cmd *cobra.Command, args []string) target {
 }
 
 // wanted is the record of the sandbox that the command line describes, checked as far as it can be without
-// making it. Name is "" when the user gave none.
+// making it; f was checked before. Name is "" when the user gave none.
 func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record, error) {
-	if err := f.check(cmd); err != nil {
-		return state.Record{}, err
-	}
 	ag, err := a.findAgent(t.first)
 	if err != nil {
 		return state.Record{}, err

@@ -38,6 +38,9 @@ started with --detach. Flags stand before NAME; everything after it belongs to t
 		Args:              takes(2, -1, "NAME or COMMAND"),
 		ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkRefused(cmd, refusedAtExec()); err != nil {
+				return err
+			}
 			return a.exec(cmd.Context(), o, args[0], args[1:])
 		},
 	}
@@ -51,6 +54,7 @@ started with --detach. Flags stand before NAME; everything after it belongs to t
 	fs.StringVarP(&o.user, "user", "u", "", "run as `USER[:GROUP]`, names or numbers inside")
 	fs.StringVarP(&o.workdir, "workdir", "w", "", "run in the directory `PATH` inside")
 	fs.StringVar(&o.keys, "detach-keys", "", "`KEYS` that leave a command with a terminal, which ends it")
+	registerRefused(cmd, refusedAtExec())
 	return cmd
 }
 
@@ -101,6 +105,7 @@ func (a *app) exec(ctx context.Context, o *execOptions, name string, argv []stri
 	}
 	x := interaction{Streams: a.Streams, process: p, tty: o.tty, stdin: o.interactive, detach: keys}
 	e, err := x.run()
+	a.noteClipboard(e)
 	switch {
 	case err != nil:
 		return err

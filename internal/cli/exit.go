@@ -9,6 +9,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 // Exit codes of our own; everything else is the code of what ran inside.
@@ -71,9 +72,9 @@ func (a *app) printError(err error) {
 	if err == nil || errors.As(err, &exit) && exit.err == nil {
 		return
 	}
-	fmt.Fprintf(a.Err, "bailey: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(a.Err, "%s: %s\n", a.program, vt.OneLine(err.Error()))
 	if hint := sandbox.Hint(err); hint != "" {
-		fmt.Fprintf(a.Err, "hint: %s\n", oneLine(hint))
+		fmt.Fprintf(a.Err, "hint: %s\n", vt.OneLine(a.spell(hint)))
 	}
 }
 

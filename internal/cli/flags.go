@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -34,7 +35,7 @@ type createFlags struct {
 	json         bool
 }
 
-func (f *createFlags) register(cmd *cobra.Command) {
+func (f *createFlags) register(cmd *cobra.Command, quiet *bool) {
 	fs := cmd.Flags()
 	fs.StringVar(&f.name, "name", "", "name of the sandbox (default: from the agent and the workspace)")
 	fs.StringVar(&f.backend, "backend", "auto", "isolation to use; see bailey doctor")
@@ -51,32 +52,24 @@ func (f *createFlags) register(cmd *cobra.Command) {
 	fs.StringVar(&f.agentVersion, "agent-version", "", "exact version or tag of the agent (default: latest)")
 	fs.StringVar(&f.credentials, "credentials", "none", "credentials lent to the sandbox: `none`")
 	fs.BoolVar(&f.json, "json", false, "print the new sandbox as JSON")
-	registerLater(cmd)
-}
-
-// registerLater takes the flags of coming versions, so that they are refused by name and never mistaken.
-func registerLater(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	for _, name := range laterFlags() {
-		fs.StringP(name, map[string]string{"template": "t"}[name], "", "")
-		fs.Lookup(name).NoOptDefVal = "true"
-		fs.Lookup(name).Hidden = true
-	}
-}
-
-func laterFlags() []string {
-	return []string{"review", "clone", "branch", "template", "budget", "publish"}
+	fs.BoolVarP(quiet, "quiet", "q", false, "show no progress")
+	registerRefused(cmd, refusedAtCreation())
+	// As docker's plugin and its successor spell them.
+	fs.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if old, ok := map[string]string{"allow-host": "allow", "detached": "detach"}[name]; ok {
+			name = old
+		}
+		return pflag.NormalizedName(name)
+	})
 }
 
 // check refuses what cannot be had, before anything is made.
 func (f *createFlags) check(cmd *cobra.Command) error {
-	for _, name := range laterFlags() {
-		if cmd.Flags().Changed(name) {
-			return usageError(cmd, "--%s comes with a later version: it is refused so that nobody relies on it", name)
-		}
+	if err := checkRefused(cmd, refusedAtCreation()); err != nil {
+		return err
 	}
 	switch f.credentials {
-	case "none":
+	case "none", "sandbox": // with both, who logs in inside stays logged in there
 	case "host":
 		return usageError(cmd, "--credentials host comes with a later version; pass a key with --env for now")
 	default:

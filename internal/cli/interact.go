@@ -24,9 +24,10 @@ type interaction struct {
 
 // end is how an interaction ended: the process did, or we left it.
 type end struct {
-	exit     guestproto.Exit
-	detached bool
-	signal   syscall.Signal // that told us to leave, 0 otherwise
+	exit      guestproto.Exit
+	detached  bool
+	signal    syscall.Signal // that told us to leave, 0 otherwise
+	clipboard bool           // something inside tried to use the user's clipboard
 }
 
 // run connects the streams and returns when the process has ended, when the detach keys were pressed, or
@@ -44,8 +45,11 @@ func (x *interaction) run() (end, error) {
 			_ = x.process.Stdin.Close()
 		}()
 	}
-	exit, err := x.copyOut(x.Out, x.Err)
-	return end{exit: exit}, err
+	stdout, outDone := shown(x.Out)
+	stderr, errDone := shown(x.Err)
+	exit, err := x.copyOut(stdout, stderr)
+	used := outDone()
+	return end{exit: exit, clipboard: errDone() || used}, err
 }
 
 // forwardSignals passes on what a shell or a job scheduler sends, as a program in the foreground gets it.
@@ -88,24 +92,38 @@ func (x *interaction) copyOut(stdout, stderr io.Writer) (guestproto.Exit, error)
 	return x.process.Wait()
 }
 
+// noteClipboard tells why a copy inside did not arrive, or what was tried.
+func (a *app) noteClipboard(e end) {
+	if e.clipboard {
+		a.note("what runs inside tried to use your clipboard; that is not passed on")
+	}
+}
+
 func (x *interaction) runTTY() (end, error) {
 	in, _ := terminal(x.In)
 	out, _ := terminal(x.Out)
 	if in == nil || out == nil {
 		return end{}, errors.New("a terminal is needed on both stdin and stdout")
 	}
-	raw, err := makeRaw(in, out)
+	raw, err := makeRaw(in, out, x.stdin)
 	if err != nil {
 		return end{}, err
 	}
-	defer raw.restore()
-	defer x.process.Close()
+	e, err := x.carry(raw)
+	_ = x.process.Close()
+	raw.restore()
+	e.clipboard = raw.filter.Clipboard()
+	return e, err
+}
 
+// carry moves keys and output until there is a reason to leave.
+func (x *interaction) carry(raw *rawTerminal) (end, error) {
+	defer raw.restoreOnPanic()
 	left := make(chan end, 3) // one from each goroutine below at most
 	if x.stdin {
 		go func() {
 			defer raw.restoreOnPanic()
-			_, err := io.Copy(x.process.Stdin, &detachReader{r: in, keys: x.detach})
+			_, err := io.Copy(x.process.Stdin, &detachReader{r: raw.keys, keys: x.detach})
 			if errors.Is(err, errDetached) {
 				left <- end{detached: true}
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 func newStart(a *app) *cobra.Command {
@@ -98,20 +99,21 @@ func (a *app) rm(ctx context.Context, sb *state.Sandbox, force bool) error {
 }
 
 func newPrune(a *app) *cobra.Command {
-	var force bool
+	var force, dry bool
 	cmd := &cobra.Command{
-		Use:     "prune [-f]",
+		Use:     "prune [-f] [--dry-run]",
 		Short:   "Remove every sandbox that does not run",
 		Long:    "Remove every sandbox that does not run, and what interrupted removals have left. Workspaces are not touched.",
 		Example: "  bailey prune -f",
 		Args:    takes(0, 0, ""),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.prune(cmd.Context(), force) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.prune(cmd.Context(), force, dry) },
 	}
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only print what would be removed")
 	return cmd
 }
 
-func (a *app) prune(ctx context.Context, force bool) error {
+func (a *app) prune(ctx context.Context, force, dry bool) error {
 	store, err := a.store()
 	if err != nil {
 		return err
@@ -125,6 +127,12 @@ func (a *app) prune(ctx context.Context, force bool) error {
 		if held, _, err := e.Sandbox.Locked(); err == nil && !held {
 			names = append(names, e.Name)
 		}
+	}
+	if dry {
+		for _, name := range names {
+			fmt.Fprintln(a.Out, vt.OneLine(name))
+		}
+		return nil
 	}
 	if len(names) > 0 && !force {
 		if err := a.confirm(fmt.Sprintf("Remove %d sandboxes and everything in them?", len(names))); err != nil {

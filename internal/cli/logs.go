@@ -17,6 +17,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/supervise"
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 // logPoll is how often a log that is followed is looked at.
@@ -57,7 +58,7 @@ func (a *app) logs(ctx context.Context, sb *state.Sandbox, o *logsOptions) error
 		return err
 	}
 	defer func() { _ = current.Close() }()
-	out := &plain{w: a.Out}
+	out := &vt.Plain{W: a.Out}
 	previous, err := readLog(path + supervise.PreviousSuffix)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 type lsOptions struct{ all, quiet, json bool }
@@ -86,7 +87,7 @@ func (a *app) ls(ctx context.Context, o *lsOptions) error {
 		return a.json(list)
 	case o.quiet:
 		for _, l := range list {
-			fmt.Fprintln(a.Out, oneLine(l.Name))
+			fmt.Fprintln(a.Out, vt.OneLine(l.Name))
 		}
 		return nil
 	}

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 // note tells the user something that is neither result nor error.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.Err, "note: %s\n", oneLine(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(a.Err, "note: %s\n", vt.OneLine(a.spell(fmt.Sprintf(format, args...))))
 }
 
 // log is where libraries that run in this process write: their warnings are the user's to see.
@@ -26,7 +28,7 @@ type progress struct {
 }
 
 func (a *app) newProgress(what string) *progress {
-	return &progress{app: a, what: what, live: a.redraws()}
+	return &progress{app: a, what: what, live: a.redraws() && !a.quiet, begun: a.quiet}
 }
 
 func (p *progress) update(done, total int64) {

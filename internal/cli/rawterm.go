@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
+	"os/signal"
 	"sync"
+	"syscall"
 
 	"golang.org/x/term"
+
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 // rawTerminal is the user's terminal while something inside a sandbox has it.
@@ -16,30 +18,54 @@ type rawTerminal struct {
 	in    *os.File
 	out   *os.File
 	saved *term.State
-	modes modes
+	keys  *keyboard
 	once  sync.Once
+
+	mu     sync.Mutex // held while something is written
+	filter vt.Filter
+	left   bool
 }
 
-// makeRaw hands the terminal over: every key goes to the sandbox, Ctrl-C too. The caller calls restore.
-func makeRaw(in, out *os.File) (*rawTerminal, error) {
+// makeRaw hands the terminal over: every key goes to the sandbox, Ctrl-C too. reads says whether somebody
+// inside reads the keys. The caller calls restore.
+func makeRaw(in, out *os.File, reads bool) (*rawTerminal, error) {
+	keys, err := newKeyboard(in)
+	if err != nil {
+		return nil, err
+	}
 	saved, err := term.MakeRaw(int(in.Fd()))
 	if err != nil {
+		keys.stop()
 		return nil, fmt.Errorf("cannot take over the terminal: %w", err)
 	}
-	return &rawTerminal{in: in, out: out, saved: saved}, nil
+	return &rawTerminal{in: in, out: out, saved: saved, keys: keys, filter: vt.Filter{W: out, Interactive: reads}}, nil
 }
 
-// Write shows output from inside. It comes from one goroutine.
+// Write shows output from inside. What comes after restore is nobody's any more.
 func (t *rawTerminal) Write(p []byte) (int, error) {
-	t.modes.watch(p)
-	return t.out.Write(p)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.left {
+		return len(p), nil
+	}
+	return t.filter.Write(p)
 }
 
-// restore gives the terminal back as it was: its line discipline, and the modes that a full-screen program
-// has set and not reset, because it runs on elsewhere or was killed. Calls after the first do nothing.
+// restore gives the terminal back as it was: the modes that a full-screen program has set and not reset,
+// because it runs on elsewhere or was killed; what the terminal still has to say to that program, which a
+// shell would take for commands; and the line discipline. Calls after the first do nothing.
 func (t *rawTerminal) restore() {
 	t.once.Do(func() {
-		_, _ = io.WriteString(t.out, t.modes.reset())
+		// Who started us may have been killed, and its shell have taken the terminal: that stops nobody here.
+		signal.Ignore(syscall.SIGTTOU, syscall.SIGTTIN)
+		t.keys.stop()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.left = true
+		_, _ = io.WriteString(t.out, t.filter.Reset())
+		if t.filter.Talks() {
+			t.keys.discardAnswers(t.out)
+		}
 		_ = term.Restore(int(t.in.Fd()), t.saved)
 	})
 }
@@ -53,65 +79,15 @@ func (t *rawTerminal) restoreOnPanic() {
 	}
 }
 
-// modes remembers the private modes (DECSET, CSI ? n h) that passed by and were not reset (CSI ? n l).
-type modes struct {
-	set    []string // in order of setting
-	hidden bool     // the cursor, which is on by default
-	seq    []byte   // the sequence under way, empty outside of one
-}
-
-// maxSequence bounds a sequence under way. Private mode sequences are short; a longer one is something else.
-const maxSequence = 64
-
-// watched are the modes that are worth resetting: alternative screens, mouse, focus, bracketed paste,
-// application cursor keys, synchronised output.
-func watched(mode string) bool {
-	return slices.Contains([]string{"1", "47", "1047", "1049", "1000", "1002", "1003", "1004", "1005", "1006", "1015", "2004", "2026"}, mode)
-}
-
-func (m *modes) watch(data []byte) {
-	for _, c := range data {
-		switch {
-		case c == 0x1b:
-			m.seq = append(m.seq[:0], c)
-		case len(m.seq) == 0:
-		case len(m.seq) == 1 && c != '[', len(m.seq) == 2 && c != '?', len(m.seq) >= maxSequence:
-			m.seq = m.seq[:0]
-		case len(m.seq) < 3, c == ';', c >= '0' && c <= '9':
-			m.seq = append(m.seq, c)
-		default: // a final byte
-			if c == 'h' || c == 'l' {
-				m.apply(strings.Split(string(m.seq[3:]), ";"), c == 'h')
-			}
-			m.seq = m.seq[:0]
-		}
+// shown is a stream for output from inside. Where it is a terminal, nobody inside has that terminal: what
+// draws passes, and done undoes what is left of it. Everything else gets the bytes as they are.
+func shown(stream io.Writer) (w io.Writer, done func() (clipboard bool)) {
+	if _, tty := terminal(stream); !tty {
+		return stream, func() bool { return false }
 	}
-}
-
-func (m *modes) apply(numbers []string, on bool) {
-	for _, n := range numbers {
-		if n == "25" {
-			m.hidden = !on
-			continue
-		}
-		m.set = slices.DeleteFunc(m.set, func(s string) bool { return s == n })
-		if on && watched(n) {
-			m.set = append(m.set, n)
-		}
+	f := &vt.Filter{W: stream}
+	return f, func() bool {
+		_, _ = io.WriteString(stream, f.Reset())
+		return f.Clipboard()
 	}
-}
-
-// reset is what turns off what is still on, in the reverse order.
-func (m *modes) reset() string {
-	var b strings.Builder
-	for _, n := range slices.Backward(m.set) {
-		b.WriteString("\x1b[?" + n + "l")
-	}
-	if m.hidden {
-		b.WriteString("\x1b[?25h")
-	}
-	if b.Len() > 0 {
-		b.WriteString("\x1b[0m")
-	}
-	return b.String()
 }

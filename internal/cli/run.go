@@ -56,7 +56,7 @@ when you detach (ctrl-p ctrl-q) or when the agent ends; --rm removes it then.`,
 			return a.run(cmd, o)
 		},
 	}
-	o.register(cmd)
+	o.register(cmd, &a.quiet)
 	fs := cmd.Flags()
 	fs.BoolVarP(&o.background, "detach", "d", false, "start the agent in the background and print the sandbox's name")
 	fs.BoolVar(&o.remove, "rm", false, "make a new sandbox and remove it when the agent has ended")
@@ -67,6 +67,9 @@ when you detach (ctrl-p ctrl-q) or when the agent ends; --rm removes it then.`,
 
 func (a *app) run(cmd *cobra.Command, o *runOptions) error {
 	ctx := cmd.Context()
+	if err := o.check(cmd); err != nil {
+		return err
+	}
 	if o.json && !o.background {
 		return usageError(cmd, "--json needs --detach: otherwise the output is the agent's")
 	}
@@ -153,9 +156,6 @@ func (a *app) checkNamed(cmd *cobra.Command, sb *state.Sandbox, o *runOptions) e
 		return usageError(cmd, "--rm makes a new sandbox: write an AGENT instead of %s", sb.Name)
 	case o.name != "":
 		return usageError(cmd, "--name cannot rename the sandbox %s", sb.Name)
-	}
-	if err := o.check(cmd); err != nil {
-		return err
 	}
 	want, err := a.record(&o.createFlags)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"text/tabwriter"
 
 	"golang.org/x/term"
+
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 // Streams are where a command reads and writes.
@@ -47,18 +49,21 @@ func (s Streams) table(head []string, rows [][]string) error {
 	for _, row := range append([][]string{head}, rows...) {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = oneLine(cell)
+			cells[i] = vt.OneLine(cell)
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
 
-// json writes v for programs. encoding/json escapes control characters in strings by itself.
+// json writes v for programs, and so that a person may look at it too.
 func (s Streams) json(v any) error {
-	e := json.NewEncoder(s.Out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	raw, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = s.Out.Write(append(vt.JSON(raw), '\n'))
+	return err
 }
 
 // redraws reports whether a progress line on stderr may be written over. Nothing is ever coloured, so

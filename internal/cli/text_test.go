@@ -4,91 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 )
-
-func TestOneLineMakesHostileTextVisible(t *testing.T) {
-	for text, want := range map[string]string{
-		"plain äöü 漢字":          "plain äöü 漢字",
-		"two\nlines":            `two\u000alines`,
-		"\x1b[31mred":           `\u001b[31mred`,
-		"c1 \u009b31m":          `c1 \u009b31m`,
-		"bidi \u202egnp.exe":    `bidi \u202egnp.exe`,
-		"separator \u2028 next": `separator \u2028 next`,
-		"zero\u200bwidth":       `zero\u200bwidth`,
-		"broken \xff\xfe":       `broken \xff\xfe`,
-	} {
-		if got := oneLine(text); got != want {
-			t.Errorf("%q became %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestPlainLeavesControlSequencesOut(t *testing.T) {
-	for text, want := range map[string]string{
-		"a\r\nb\tc\n":                     "a\nb\tc\n",
-		"\x1b[1;31mred\x1b[0m":            "red",
-		"\x1b]0;title\x07text":            "text",
-		"\x1b]52;c;aGk=\x1b\\text":        "text",
-		"\x1bP1$tx\x1b\\text":             "text",
-		"\x1b(Btext\x1b7\x1b=":            "text",
-		"bell\a, backspace\b, delete\x7f": "bell, backspace, delete",
-		"c1 \u009b31m":                    "c1 31m",
-		"ünïcode 漢":                       "ünïcode 漢",
-		"\x1b[?1049h\x1b[2J\x1b[Hscreen":  "screen",
-	} {
-		for _, r := range []io.Reader{strings.NewReader(text), iotest.OneByteReader(strings.NewReader(text))} {
-			var out bytes.Buffer
-			if _, err := io.Copy(&plain{w: &out}, r); err != nil || out.String() != want {
-				t.Errorf("%q became %q, %v, want %q", text, out.String(), err, want)
-			}
-		}
-	}
-}
-
-func FuzzPlain(f *testing.F) {
-	f.Add([]byte("\x1b]0;t\x07x\x1b[31m\u009b"), 3)
-	f.Fuzz(func(t *testing.T, text []byte, cut int) {
-		var whole, parts bytes.Buffer
-		_, _ = (&plain{w: &whole}).Write(text)
-		if strings.ContainsFunc(whole.String(), func(r rune) bool { return r < 0x20 && r != '\n' && r != '\t' || r >= 0x7f && r <= 0x9f }) {
-			t.Errorf("%q became %q", text, whole.String())
-		}
-		p := &plain{w: &parts}
-		cut = min(max(cut, 0), len(text))
-		_, _ = p.Write(text[:cut])
-		_, _ = p.Write(text[cut:])
-		if got, want := parts.String(), whole.String(); got != want {
-			t.Errorf("%q cut at %d became %q, whole %q", text, cut, got, want)
-		}
-	})
-}
-
-func TestModesResetsWhatIsStillOn(t *testing.T) {
-	for text, want := range map[string]string{
-		"nothing":              "",
-		"\x1b[?1049h\x1b[?25l": "\x1b[?1049l\x1b[?25h\x1b[0m",
-		"\x1b[?1049h\x1b[?25l\x1b[?25h\x1b[?1049l": "",
-		"\x1b[?2004h\x1b[?1002;1006h":              "\x1b[?1006l\x1b[?1002l\x1b[?2004l\x1b[0m",
-		"\x1b[?7h\x1b[?12h":                        "", // wrapping and blinking are nobody's loss
-		"\x1b[1049h \x1b[?1049$p":                  "", // other sequences with the same number
-		"\x1b[?" + strings.Repeat("1", 200) + "h":  "",
-	} {
-		for _, size := range []int{1, len(text)} {
-			var m modes
-			for chunk := range slices.Chunk([]byte(text), size) {
-				m.watch(chunk)
-			}
-			if got := m.reset(); got != want {
-				t.Errorf("after %q: %q, want %q", text, got, want)
-			}
-		}
-	}
-}
 
 func TestDetachKeys(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -157,8 +157,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 }
 
 // alive reports whether a process exists and is no zombie.
-func itoa(n int) string { return strconv.Itoa(n) }
-
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

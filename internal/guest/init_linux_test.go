@@ -105,7 +105,7 @@ func TestInitReapsOrphans(t *testing.T) {
 func TestInitKeepsExitStatusesApart(t *testing.T) {
 	c := startInit(t, nil, "")
 	for i := range 50 {
-		p := begin(t, c, sh(`(true &); (true &); exit `+itoa(i)))
+		p := begin(t, c, sh(`(true &); (true &); exit `+strconv.Itoa(i)))
 		if _, _, exit := finish(t, p); exit.Code != i {
 			t.Fatalf("got %+v, want %d", exit, i)
 		}

@@ -33,13 +33,15 @@ func (s *supervisor) placeGuards() ([]*workspace.Guard, error) {
 	return guards, nil
 }
 
-// runGuards acts on what the guards see until ctx ends.
+// runGuards acts on what the guards see until ctx ends. A guard that ends before is the sandbox's end: an agent
+// can use up what a guard needs, and nothing goes on with less protection than it started with.
 func (s *supervisor) runGuards(ctx context.Context, guards []*workspace.Guard) {
 	for _, g := range guards {
 		s.work.Go(func() {
 			if err := g.Run(ctx, s.report); err != nil && ctx.Err() == nil {
 				s.log.Error("a workspace is not guarded any more", "error", err)
 				s.notice("the workspace is not guarded any more: " + err.Error())
+				s.askOnce.Do(func() { close(s.stopAsked) })
 			}
 		})
 	}

@@ -96,12 +96,33 @@ func (p *plan) addDirectories(sb *state.Sandbox) error {
 			p.workspaces = append(p.workspaces, plan)
 		}
 	}
+	if err := checkVolumes(sb.Volumes, p.spec.Mounts); err != nil {
+		return err
+	}
 	for _, v := range sb.Volumes {
 		p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountBind, Source: v.Host, Target: v.Guest, ReadOnly: v.ReadOnly})
 	}
 	p.spec.Workdir = p.spec.User.Home
 	if len(sb.Workspaces) > 0 {
 		p.spec.Workdir = sb.Workspaces[0].Path
+	}
+	return nil
+}
+
+// checkVolumes refuses to show what a workspace protects or hides a second time, without the protection.
+func checkVolumes(volumes []state.Volume, mounts []sandbox.Mount) error {
+	within := func(path, dir string) bool {
+		return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+	}
+	for _, v := range volumes {
+		for _, m := range mounts {
+			special := m.Kind == sandbox.MountHidden || !v.ReadOnly && (m.Kind == sandbox.MountProtected || m.Kind == sandbox.MountPinned)
+			// Below a pinned directory is nothing special; whoever has the directory itself can move what is in it.
+			if special && (within(m.Target, v.Host) || m.Kind != sandbox.MountPinned && within(v.Host, m.Target)) {
+				return sandbox.WithHint(fmt.Errorf("the volume %s shows %s, which is protected in the workspace: %w", v.Host, m.Target, sandbox.ErrContainment),
+					"the workspace is shown already; mount a directory beside it, or one in it that has nothing to protect")
+			}
+		}
 	}
 	return nil
 }

@@ -244,5 +244,9 @@ func pick(ctx context.Context, backends []sandbox.Backend, name string) (sandbox
 	if last == nil {
 		last = fmt.Errorf("no backend called %q: %w", name, sandbox.ErrUnsupported)
 	}
-	return nil, sandbox.Capabilities{}, sandbox.WithHint(fmt.Errorf("cannot run a sandbox on this host: %w", last), "bailey doctor")
+	err := fmt.Errorf("cannot run a sandbox on this host: %w", last)
+	if sandbox.Hint(err) == "" {
+		err = sandbox.WithHint(err, "bailey doctor")
+	}
+	return nil, sandbox.Capabilities{}, err
 }

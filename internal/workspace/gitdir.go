@@ -32,13 +32,13 @@ func (p *planner) dotGit(dir string, e fs.DirEntry) {
 	rel := path.Join(dir, ".git")
 	p.guardTree(dir)
 	if e.IsDir() {
-		p.add(sandbox.MountPinned, rel) // else it could be moved away, and a copy be made with another config
+		p.addFirm(sandbox.MountPinned, rel) // else it could be moved away, and a copy be made with another config
 		p.gitDir(rel)
 		return
 	}
 	target := filepath.Join(p.ws, rel) // of a link
 	if e.Type().IsRegular() {
-		p.add(sandbox.MountProtected, rel)
+		p.addFirm(sandbox.MountProtected, rel)
 		data, err := p.tree.ReadFile(rel)
 		if err == nil {
 			target, err = parseGitFile(data)
@@ -58,7 +58,7 @@ func (p *planner) dotGit(dir string, e fs.DirEntry) {
 	case within(real, p.ws):
 		inside, err := filepath.Rel(p.ws, real)
 		if err == nil && inside != "." {
-			p.add(sandbox.MountPinned, inside)
+			p.addFirm(sandbox.MountPinned, inside)
 			p.gitDir(inside)
 		}
 	case dir == "." && e.Type().IsRegular():
@@ -76,8 +76,14 @@ func (p *planner) gitDir(rel string) {
 	}
 	p.gitDirs[rel] = true
 	for _, name := range gitPrivate() {
-		p.add(sandbox.MountProtected, path.Join(rel, name))
+		p.addFirm(sandbox.MountProtected, path.Join(rel, name))
 		p.guardName(path.Join(rel, name))
+	}
+	entries, _ := p.tree.ReadDir(rel)
+	for _, e := range entries {
+		if e.Type()&fs.ModeSocket != 0 {
+			p.add(sandbox.MountHidden, path.Join(rel, e.Name())) // git's own daemons answer there
+		}
 	}
 	for _, name := range []string{"config", "config.worktree"} {
 		if data, err := p.tree.ReadFile(path.Join(rel, name)); err == nil {
@@ -87,7 +93,7 @@ func (p *planner) gitDir(rel string) {
 	worktrees, _ := p.tree.ReadDir(path.Join(rel, "worktrees"))
 	for _, w := range worktrees {
 		for _, name := range []string{"config.worktree", "commondir", "gitdir"} {
-			p.add(sandbox.MountProtected, path.Join(rel, "worktrees", w.Name(), name))
+			p.addFirm(sandbox.MountProtected, path.Join(rel, "worktrees", w.Name(), name))
 			p.guardName(path.Join(rel, "worktrees", w.Name(), name))
 		}
 	}
@@ -127,7 +133,7 @@ func (p *planner) configured(gitDir string, settings []gitconfig.Setting) {
 			target = filepath.Join(p.ws, base, target)
 		}
 		if rel, err := filepath.Rel(p.ws, target); err == nil && filepath.IsLocal(rel) && rel != "." {
-			p.add(sandbox.MountProtected, rel)
+			p.addFirm(sandbox.MountProtected, rel)
 			p.guardName(rel)
 		}
 	}

@@ -44,8 +44,8 @@ type Guard struct {
 }
 
 // NewGuard starts watching for what p protects; only Run acts on it, also on what appeared since p was
-// made. The directory quarantine must exist, on the workspace's file system if anything is to be moved,
-// and be out of every sandbox's sight. Run or Close ends the watching.
+// made. The directory quarantine must exist and be out of every sandbox's sight; what is on another file
+// system is renamed where it is. Run or Close ends the watching.
 func NewGuard(p Plan, quarantine string) (*Guard, error) {
 	q, err := os.OpenFile(quarantine, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -54,7 +54,7 @@ func NewGuard(p Plan, quarantine string) (*Guard, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		q.Close()
-		return nil, sandbox.WithHint(fmt.Errorf("cannot guard the workspace: inotify: %w", err), "sysctl fs.inotify.max_user_instances")
+		return nil, sandbox.WithHint(fmt.Errorf("cannot guard the workspace: inotify: %w", err), "allow more watchers: sudo sysctl -w fs.inotify.max_user_instances=1024")
 	}
 	g := &Guard{top: p.ws, watch: map[string]map[string]file{}, quarantine: q, inotify: os.NewFile(uintptr(fd), "inotify"),
 		dirs: map[int32]*os.File{}, left: map[string]file{}, lost: map[string]bool{}}
@@ -139,20 +139,30 @@ func (g *Guard) event(wd int32, mask uint32, name string, onHit func(Hit)) error
 	return nil
 }
 
+// rescan looks at the directory path, which may be another one than before, and at those below it.
 func (g *Guard) rescan(path string, onHit func(Hit)) error {
-	dir, err := g.watchDir(path)
-	if err == nil && dir != nil {
-		g.scan(dir, onHit)
+	for _, below := range slices.Sorted(maps.Keys(g.watch)) {
+		if !within(below, path) {
+			continue
+		}
+		dir, err := g.watchDir(below)
+		if err != nil {
+			return err
+		}
+		if dir != nil {
+			g.scan(dir, onHit)
+		}
 	}
-	return err
+	return nil
 }
 
 // watchDir watches the directory path unless it does not exist or is reached through a link.
 func (g *Guard) watchDir(path string) (*os.File, error) {
-	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_NO_SYMLINKS,
-	})
+	fd, err := openDir(path)
+	if err == unix.EACCES {
+		g.openUp(path)
+		fd, err = openDir(path)
+	}
 	switch {
 	case err == unix.ENOENT, err == unix.ENOTDIR, err == unix.ELOOP:
 		return nil, nil
@@ -170,6 +180,41 @@ func (g *Guard) watchDir(path string) (*os.File, error) {
 	}
 	g.dirs[int32(wd)] = dir
 	return dir, nil
+}
+
+func openDir(path string) (int, error) {
+	return unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_SYMLINKS,
+	})
+}
+
+// openUp gives the owner's rights back to the directories of the workspace on the way to path: the agent
+// may take them from the directories that are its to write, and so from us.
+func (g *Guard) openUp(path string) {
+	below, err := filepath.Rel(g.top, path)
+	if err != nil || !filepath.IsLocal(below) {
+		return
+	}
+	dir := g.top
+	allow(unix.AT_FDCWD, dir)
+	for _, element := range strings.Split(below, "/") {
+		dir = filepath.Join(dir, element)
+		allow(unix.AT_FDCWD, dir)
+	}
+}
+
+// allow gives the directory name its owner's rights. A link or anything else that it is by now stays as it is.
+func allow(at int, name string) {
+	fd, err := unix.Openat2(at, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mode&0o700 != 0o700 {
+		_ = unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), st.Mode&0o7777|0o700)
+	}
 }
 
 func (g *Guard) scan(dir *os.File, onHit func(Hit)) {
@@ -199,7 +244,12 @@ func (g *Guard) look(dir *os.File, name string, onHit func(Hit)) {
 	path := filepath.Join(dir.Name(), name)
 	planned, guarded := g.watch[dir.Name()][name]
 	var st unix.Stat_t
-	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == unix.EACCES {
+		allow(int(dir.Fd()), ".")
+		err = unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err != nil {
 		return
 	}
 	now := file{dev: uint64(st.Dev), ino: st.Ino, link: st.Mode&unix.S_IFMT == unix.S_IFLNK}
@@ -218,22 +268,37 @@ func (g *Guard) look(dir *os.File, name string, onHit func(Hit)) {
 	}
 }
 
-// move puts the name into the quarantine, whatever it is by now.
+// maxTries bounds how often an agent can make a move fail.
+const maxTries = 100
+
+// move puts the name into the quarantine, whatever it is by now, or, where that is on another file system,
+// under another name in the same directory: what tools look for is the name.
 func (g *Guard) move(dir *os.File, name string, now file) Hit {
 	path := filepath.Join(dir.Name(), name)
-	for {
+	into, where := int(g.quarantine.Fd()), g.quarantine.Name()
+	var err error
+	for range maxTries {
 		g.count++
 		to := fmt.Sprintf("%s-%d-%s", time.Now().UTC().Format("20060102T150405.000"), g.count, strings.TrimLeft(name, "."))
-		err := unix.Renameat2(int(dir.Fd()), name, int(g.quarantine.Fd()), to, unix.RENAME_NOREPLACE)
+		if where != g.quarantine.Name() {
+			to = "quarantined-" + to
+		}
+		err = unix.Renameat2(int(dir.Fd()), name, into, to, unix.RENAME_NOREPLACE)
 		switch err {
 		case nil:
-			return Hit{Kind: HitMoved, Path: path, MovedTo: filepath.Join(g.quarantine.Name(), to)}
+			return Hit{Kind: HitMoved, Path: path, MovedTo: filepath.Join(where, to)}
 		case unix.EEXIST:
-			continue
 		case unix.EXDEV:
-			err = fmt.Errorf("%s is on another file system", g.quarantine.Name())
+			into, where = int(dir.Fd()), dir.Name()
+		case unix.EACCES:
+			// The agent may have made the directory, or the one in it, read-only to its owner.
+			allow(int(dir.Fd()), ".")
+			allow(int(dir.Fd()), name)
+		default:
+			g.left[path] = now
+			return Hit{Kind: HitLeft, Path: path, Err: fmt.Errorf("cannot move %s away: %w", path, err)}
 		}
-		g.left[path] = now
-		return Hit{Kind: HitLeft, Path: path, Err: fmt.Errorf("cannot move %s away: %w", path, err)}
 	}
+	g.left[path] = now
+	return Hit{Kind: HitLeft, Path: path, Err: fmt.Errorf("cannot move %s away: %w", path, err)}
 }

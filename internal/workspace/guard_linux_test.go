@@ -192,7 +192,7 @@ func TestGuardReportsWhatItMustNotMove(t *testing.T) {
 	}
 }
 
-func TestGuardLeavesWhatItCannotMove(t *testing.T) {
+func TestGuardRenamesWhereTheQuarantineIsOnAnotherFileSystem(t *testing.T) {
 	const shm = "/dev/shm"
 	var ids [2]file
 	ws := tempDir(t)
@@ -221,12 +221,63 @@ func TestGuardLeavesWhatItCannotMove(t *testing.T) {
 	if err := g.Run(ctx, func(h Hit) { got = append(got, h); cancel() }); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || got[0].Kind != HitLeft || got[0].Err == nil {
-		t.Errorf("got %+v", got)
+	if len(got) != 1 || got[0].Kind != HitMoved || filepath.Dir(got[0].MovedTo) != ws {
+		t.Fatalf("got %+v", got)
 	}
-	if _, err := os.Stat(ws + "/.envrc"); err != nil {
+	if _, err := os.Stat(got[0].MovedTo); err != nil {
 		t.Error(err)
 	}
+	if _, err := os.Lstat(ws + "/.envrc"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+func TestGuardIsNotShutOut(t *testing.T) {
+	ws := tempDir(t)
+	repo(t, ws+"/.git")
+	mkdirs(t, ws+"/.codex")
+	hits, _ := guarded(t, ws)
+	chmod := func(path string, mode os.FileMode) {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A directory that cannot be entered does not end the watching.
+	if err := os.Mkdir(ws+"/.claude", 0); err != nil {
+		t.Fatal(err)
+	}
+	expectQuiet(t, hits, ws)
+	// A directory that is read-only for its owner cannot be moved to another parent.
+	mkdirs(t, ws+"/x")
+	write(t, ws+"/x/tasks.json", "")
+	chmod(ws+"/x", 0o555)
+	if err := os.Rename(ws+"/x", ws+"/.vscode"); err != nil {
+		t.Fatal(err)
+	}
+	h := expectHit(t, hits, HitMoved, ws+"/.vscode")
+	chmod(h.MovedTo, 0o755)
+	// Neither does a directory hide what is in it.
+	write(t, ws+"/.codex/config.toml", "")
+	chmod(ws+"/.codex", 0)
+	expectHit(t, hits, HitMoved, ws+"/.codex/config.toml")
+	write(t, ws+"/.envrc", "")
+	chmod(ws, 0)
+	select {
+	case h := <-hits:
+		if h.Kind != HitMoved {
+			t.Errorf("got %+v", h)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nothing happened to .envrc")
+	}
+	chmod(ws, 0o755)
+	// What is moved aside with its parents is seen in the new ones.
+	if err := os.Rename(ws+"/.git/objects", ws+"/.git/old"); err != nil {
+		t.Fatal(err)
+	}
+	mkdirs(t, ws+"/.git/objects/info")
+	write(t, ws+"/.git/objects/info/alternates", "/x")
+	expectHit(t, hits, HitMoved, ws+"/.git/objects/info/alternates")
 }
 
 func TestGuardKeepsUpWithAnAgentInALoop(t *testing.T) {

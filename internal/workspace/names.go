@@ -11,28 +11,30 @@ import (
 // for a name in a directory of that name. Files that run because the user builds the project are not here.
 func hostExecuted() []string {
 	return []string{
-		// Entering the directory: direnv and mise evaluate these.
-		".envrc", ".mise.toml", "mise.toml", ".mise",
+		// Entering the directory: direnv and mise evaluate these, and what direnv's layouts and caches keep.
+		".envrc", ".direnv", ".mise.toml", "mise.toml", ".mise.local.toml", "mise.local.toml", ".mise", ".config/mise", ".config/mise.toml",
 		// Opening it in an editor: tasks, debuggers, language servers, local start-up files.
-		".vscode", ".idea", ".devcontainer", ".devcontainer.json", ".zed", ".fleet", ".exrc", ".nvimrc", ".nvim.lua", ".vimrc", ".dir-locals.el",
+		".vscode", ".idea", ".devcontainer", ".devcontainer.json", ".zed", ".fleet", ".exrc", ".nvimrc", ".nvim.lua", ".vimrc", ".dir-locals.el", ".dir-locals-2.el",
 		".gdbinit", ".lldbinit",
-		// Committing: hook managers run what these say.
-		".husky", ".githooks", ".pre-commit-config.yaml", "lefthook.yml", ".lefthook.yml", ".overcommit.yml",
+		// Committing: hook managers run what these say; Mercurial's own hooks are in its configuration.
+		".husky", ".githooks", ".pre-commit-config.yaml", ".overcommit.yml", ".hg/hgrc",
+		"lefthook.yml", ".lefthook.yml", "lefthook.yaml", ".lefthook.yaml", "lefthook.toml", ".lefthook.toml", "lefthook-local.yml", ".lefthook",
 		// Starting an agent: hooks, MCP servers, notification commands.
 		".mcp.json", ".claude/settings.json", ".claude/settings.local.json", ".claude/hooks",
 		".codex/config.toml", ".codex/hooks.json", ".cursor/mcp.json", ".cursor/hooks.json", ".gemini/settings.json",
 		"opencode.json", "opencode.jsonc", ".opencode/plugin", ".opencode/plugins", ".roo/mcp.json", ".aider.conf.yml",
 		// Any command of a package manager: interpreters, registries and plugins are chosen here.
 		".npmrc", ".yarnrc", ".yarnrc.yml", ".yarn/releases", ".yarn/plugins", ".pnpmfile.cjs",
-		".cargo/config", ".cargo/config.toml",
+		".cargo/config", ".cargo/config.toml", "rust-toolchain", "rust-toolchain.toml",
 	}
 }
 
 // gitPrivate are the paths in a git directory through which git executes or reads something else. Not
 // here are HEAD, index, refs, objects and logs, without which nobody can commit; and sequences under way
-// (rebase-merge), whose "exec" lines run when the user continues them.
+// (rebase-merge), whose "exec" lines run when the user continues them. Remotes and branches are where
+// old versions of git kept the addresses of repositories.
 func gitPrivate() []string {
-	return []string{"hooks", "config", "config.worktree", "info", "commondir", "objects/info/alternates"}
+	return []string{"hooks", "config", "config.worktree", "info", "commondir", "objects/info/alternates", "remotes", "branches"}
 }
 
 // looksSecret reports whether a file of that name in the directory dir normally holds a credential. Keys

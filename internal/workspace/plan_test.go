@@ -72,7 +72,7 @@ func TestPlanOfAnOrdinaryProject(t *testing.T) {
 		write(t, filepath.Join(ws, f), "x")
 	}
 	p := plan(t, ws, Options{})
-	expectPlan(t, p, ws, "", "bind ", "protected .claude/settings.json", "hidden .env", "hidden .env.local", "protected .envrc", "pinned .git", "protected .git/config", "protected .git/hooks",
+	expectPlan(t, p, ws, "", "bind ", "pinned .claude", "protected .claude/settings.json", "hidden .env", "hidden .env.local", "protected .envrc", "pinned .git", "protected .git/config", "protected .git/hooks",
 		"protected .git/info", "protected .husky", "protected .vscode", "hidden a/b/.env",
 		"hidden deploy/id_ed25519", "hidden server.pem")
 	expectNotice(t, p)
@@ -116,7 +116,7 @@ func TestPlanFollowsLinksOnlyInside(t *testing.T) {
 	symlink(t, "real.env", ws+"/.env")
 	symlink(t, ws, ws+"/.husky")
 	p := plan(t, ws, Options{})
-	expectPlan(t, p, ws, "", "bind ", "pinned .git", "protected .git/config", "protected cfg/settings.json", "hidden real.env", "protected shared-hooks")
+	expectPlan(t, p, ws, "", "bind ", "pinned .git", "protected .git/config", "pinned cfg", "protected cfg/settings.json", "hidden real.env", "protected shared-hooks")
 }
 
 func TestPlanProtectsEveryRepositoryInside(t *testing.T) {
@@ -135,10 +135,11 @@ func TestPlanProtectsEveryRepositoryInside(t *testing.T) {
 	write(t, ws+"/.gitconfig", "")
 	p := plan(t, ws, Options{})
 	expectPlan(t, p, ws, "", "bind ", "pinned .git", "protected .git/config",
-		"pinned .git/modules/group/sub", "protected .git/modules/group/sub/config", "protected .git/modules/group/sub/modules/deep/config",
-		"protected .git/worktrees/w/commondir", "protected .git/worktrees/w/gitdir", "protected .gitconfig",
-		"protected embedded/config", "protected embedded/hooks", "protected scripts/hooks", "protected sub/.git",
-		"pinned vendor/lib/.git", "protected vendor/lib/.git/config")
+		"pinned .git/modules", "pinned .git/modules/group", "pinned .git/modules/group/sub", "protected .git/modules/group/sub/config",
+		"pinned .git/modules/group/sub/modules", "pinned .git/modules/group/sub/modules/deep", "protected .git/modules/group/sub/modules/deep/config",
+		"pinned .git/worktrees", "pinned .git/worktrees/w", "protected .git/worktrees/w/commondir", "protected .git/worktrees/w/gitdir", "protected .gitconfig",
+		"pinned embedded", "protected embedded/config", "protected embedded/hooks", "pinned scripts", "protected scripts/hooks", "pinned sub", "protected sub/.git",
+		"pinned vendor", "pinned vendor/lib", "pinned vendor/lib/.git", "protected vendor/lib/.git/config")
 }
 
 func TestAnAgentCannotSwitchProtectionOff(t *testing.T) {
@@ -166,7 +167,7 @@ func TestPlanTellsWhatItCannotKeep(t *testing.T) {
 	symlink(t, "/etc", ws+"/far/.git")
 	p := plan(t, ws, Options{})
 	expectNotice(t, p, ".envrc has another hard link", "lost/.git leads nowhere", "odd/.git cannot be read", "far/.git leads out")
-	expectPlan(t, p, ws, "", "bind ", "protected .envrc", "protected lost/.git", "protected odd/.git")
+	expectPlan(t, p, ws, "", "bind ", "protected .envrc", "pinned lost", "protected lost/.git", "pinned odd", "protected odd/.git")
 }
 
 func TestSocketsOfTheHostAreHidden(t *testing.T) {

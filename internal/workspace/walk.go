@@ -68,7 +68,10 @@ func (p *planner) visit(dir string, entries []fs.DirEntry) (deeper []string) {
 			p.add(sandbox.MountHidden, rel) // some host process answers there
 		case file && looksSecret(dir, e.Name()), matches(p.opts.Hide, rel):
 			p.add(sandbox.MountHidden, rel)
-		case p.listed[e.Name()], p.listed[path.Base(dir)+"/"+e.Name()], matches(p.opts.Protect, rel):
+		case p.listed[path.Base(dir)+"/"+e.Name()]:
+			p.add(sandbox.MountProtected, rel)
+			p.add(sandbox.MountPinned, dir) // else another directory of that name could take its place
+		case p.listed[e.Name()], matches(p.opts.Protect, rel):
 			p.add(sandbox.MountProtected, rel)
 		}
 		if e.Type()&fs.ModeSymlink != 0 {

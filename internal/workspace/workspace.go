@@ -121,10 +121,32 @@ func (p *planner) add(kind sandbox.MountKind, rel string) {
 	if info.Mode().IsRegular() && links(info) > 1 && p.kinds[rel] == 0 {
 		p.notice(rel, "has another hard link, through which it can be read or changed")
 	}
+	if real != path {
+		p.pinAbove(rel) // else the link would lead to whatever takes the place of a directory on its way
+	}
 	// Where several apply, the strongest counts.
 	strength := []sandbox.MountKind{sandbox.MountPinned, sandbox.MountProtected, sandbox.MountHidden}
 	if slices.Index(strength, kind) > slices.Index(strength, p.kinds[rel]) {
 		p.kinds[rel] = kind
+	}
+}
+
+// addFirm is add for what the host reaches by its place: nothing above it may be moved away either, for a
+// copy with other contents would stand there instead.
+func (p *planner) addFirm(kind sandbox.MountKind, rel string) {
+	p.add(kind, rel)
+	if _, err := os.Lstat(filepath.Join(p.ws, rel)); err == nil {
+		p.pinAbove(rel) // above what does not exist yet the guard watches
+	}
+}
+
+// pinAbove pins the directories above rel, as far as they exist. Moving something between a pinned directory
+// and its neighbours copies it, so this is for few places.
+func (p *planner) pinAbove(rel string) {
+	for dir := filepath.Dir(rel); dir != "."; dir = filepath.Dir(dir) {
+		if info, err := os.Lstat(filepath.Join(p.ws, dir)); err == nil && info.IsDir() {
+			p.add(sandbox.MountPinned, dir)
+		}
 	}
 }
 
@@ -166,6 +188,10 @@ func (p *planner) guard(path string) {
 	}
 	if p.plan.watch[dir] == nil {
 		p.plan.watch[dir] = map[string]file{}
+	}
+	// A directory on the way may be made, or replaced, later.
+	for up := filepath.Dir(dir); within(up, p.ws) && p.plan.watch[up] == nil; up = filepath.Dir(up) {
+		p.plan.watch[up] = map[string]file{}
 	}
 	info, err := os.Lstat(path)
 	if err != nil {

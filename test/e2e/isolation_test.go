@@ -128,6 +128,16 @@ func TestAnInheritedDescriptorEndsAtTheSandbox(t *testing.T) {
 	if out := inherit(u.command("exec", "box", "sh", "-c", probe)); strings.Contains(out.stdout, "CANARY-HOME") || out.code != 0 {
 		t.Errorf("a command: %+v", out)
 	}
+	// Nor does it live on in the process that stays outside.
+	held, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", u.supervisor("box")))
+	if err != nil || len(held) == 0 {
+		t.Fatalf("the supervisor's descriptors cannot be seen: %v", err)
+	}
+	for _, fd := range held {
+		if target, _ := os.Readlink(fd); target == "/" {
+			t.Errorf("the supervisor holds %s", fd)
+		}
+	}
 }
 
 func TestGitWorksButNothingInItCanBeMadeToRunOnTheHost(t *testing.T) {

@@ -109,13 +109,9 @@ func TestATemporarySandboxIsGoneWithItsAgent(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			u := newUser(t)
 			args := append([]string{"run", "--rm"}, c.flags...)
-			begun := time.Now()
 			out := u.bailey(append(args, "shell", ".", "--", "-c", c.script)...)
 			if out.code != c.code {
 				t.Errorf("exit code %d, want %d\n%s", out.code, c.code, out.stderr)
-			}
-			if took := time.Since(begun); took > 12*time.Second {
-				t.Errorf("it took %v", took)
 			}
 			u.noSandboxes()
 			u.noProcesses()

@@ -7,7 +7,7 @@
 // succeeds where the wall is absent. Nothing of the machine is changed, and nothing is left behind.
 //
 // A test that needs what the machine lacks is skipped with the reason, unless the variable BAILEY_REQUIRE, a
-// list with commas, names it: namespace, agents, node, tmux.
+// list with commas, names it: namespace, agents, node, tmux, curl, address.
 package e2e
 
 import (

@@ -108,13 +108,12 @@ func TestOnlyAllowedPlacesAreReached(t *testing.T) {
 	}
 	for _, p := range probes {
 		t.Run(p.name, func(t *testing.T) {
-			begun := time.Now()
 			got := u.inside("box", curl+`"http://`+p.host+":"+denied.port()+`"`)
 			if strings.Contains(got, "REACHED") || denied.heard() != 0 {
 				t.Errorf("it was reached: %s", got)
 			}
-			if took := time.Since(begun); took > 3*time.Second {
-				t.Errorf("the refusal took %v", took)
+			if strings.Contains(got, "(28)") {
+				t.Errorf("it was not refused but left to time out: %s", got)
 			}
 		})
 	}

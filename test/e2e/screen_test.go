@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ type screen struct {
 	u      *user
 	socket string
 	name   string
+	ended  int // commands
 }
 
 // screenTime is how long something may take to appear: the agents need seconds to start.
@@ -81,6 +83,18 @@ func (s *screen) line(text string) {
 	s.u.t.Helper()
 	s.tmux("send-keys", "-l", "-t", s.pane(), text)
 	s.keys("Enter")
+}
+
+// command types a command on an empty screen, and waits for its end. The screen must then show want.
+func (s *screen) command(line, want string) {
+	s.u.t.Helper()
+	s.ended++
+	s.line(fmt.Sprintf("clear; %s; echo end of $((%d+1))", line, s.ended)) // what is typed is not what is printed
+	s.await(fmt.Sprintf("end of %d", s.ended+1))
+	s.prompt()
+	if got := s.text(); !strings.Contains(got, want) {
+		s.u.t.Errorf("after %s the screen does not show %q:\n%s", line, want, got)
+	}
 }
 
 // keys presses keys by tmux's names.

@@ -98,8 +98,8 @@ type result struct {
 	code           int
 }
 
-// commandTime is what no command of a test needs, the fetching of an agent excepted.
-const commandTime = 60 * time.Second
+// commandTime is what no command of a test needs, not even one that fetches an agent or compiles everything.
+const commandTime = 5 * time.Minute
 
 // bailey runs one in the project, without a terminal and without input.
 func (u *user) bailey(args ...string) result {
@@ -176,8 +176,8 @@ func (u *user) noSandboxes() {
 	}
 }
 
-// killSupervisor kills the sandbox's supervisor with SIGKILL, as the kernel does when memory is short.
-func (u *user) killSupervisor(box string) {
+// supervisor is the number of the process that supervises a running sandbox.
+func (u *user) supervisor(box string) int {
 	u.t.Helper()
 	data, err := os.ReadFile(filepath.Join(u.sandboxDir(box), "lock"))
 	if err != nil {
@@ -187,7 +187,13 @@ func (u *user) killSupervisor(box string) {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	return pid
+}
+
+// killSupervisor kills the sandbox's supervisor with SIGKILL, as the kernel does when memory is short.
+func (u *user) killSupervisor(box string) {
+	u.t.Helper()
+	if err := syscall.Kill(u.supervisor(box), syscall.SIGKILL); err != nil {
 		u.t.Fatal(err)
 	}
 }

@@ -5,6 +5,7 @@ package script
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -18,11 +19,12 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/backend/fake"
 	"github.com/bailey-sandbox/bailey/internal/cli"
+	"github.com/bailey-sandbox/bailey/internal/dockerplugin"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bailey": func() { os.Exit(bailey()) }})
+	testscript.Main(m, map[string]func(){"bailey": func() { os.Exit(bailey()) }, dockerplugin.Name: func() { os.Exit(bailey()) }})
 }
 
 // bailey is cmd/bailey with the fake backend.
@@ -35,6 +37,7 @@ func bailey() int {
 	defer stop()
 	return cli.Main(ctx, os.Args[1:], cli.Config{
 		Self:     self,
+		Arg0:     os.Args[0],
 		Backends: func(log *slog.Logger) []sandbox.Backend { return []sandbox.Backend{fake.New(log)} },
 		Environ:  os.Environ(),
 		Streams:  cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr},
@@ -45,6 +48,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
+		Condition: func(name string) (bool, error) {
+			if name != "docker" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			_, err := exec.LookPath("docker")
+			return err == nil, nil
+		},
 		Setup: func(env *testscript.Env) error {
 			home := filepath.Join(env.WorkDir, "home")
 			env.Setenv("HOME", home)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,7 +15,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // home is a scratch home directory with a workspace, and the environment of a user there.
@@ -89,7 +90,7 @@ type terminal struct {
 	keys   *os.File // the master
 	tty    *os.File
 	screen *screen
-	before *unix.Termios
+	before *term.State
 }
 
 func startTerminal(t *testing.T, ws string, env []string, args ...string) *terminal {
@@ -113,9 +114,9 @@ func startTerminal(t *testing.T, ws string, env []string, args ...string) *termi
 	return x
 }
 
-func (x *terminal) modes() *unix.Termios {
+func (x *terminal) modes() *term.State {
 	x.t.Helper()
-	m, err := unix.IoctlGetTermios(int(x.tty.Fd()), unix.TCGETS)
+	m, err := term.GetState(int(x.tty.Fd()))
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -130,11 +131,11 @@ func (x *terminal) press(keys string) {
 }
 
 // ended waits for the command's end, and checks its exit code and that the terminal is as it was.
-func (x *terminal) ended(code int) {
+func (x *terminal) ended(codes ...int) {
 	x.t.Helper()
 	_ = x.cmd.Wait()
-	if got := x.cmd.ProcessState.ExitCode(); got != code {
-		x.t.Errorf("the exit code is %d, want %d; shown was %q", got, code, x.screen.text.String())
+	if got := x.cmd.ProcessState.ExitCode(); !slices.Contains(codes, got) {
+		x.t.Errorf("the exit code is %d, want one of %v; shown was %q", got, codes, x.screen.text.String())
 	}
 	if after := x.modes(); *after != *x.before {
 		x.t.Errorf("the terminal was not restored: %+v, before %+v", after, x.before)
@@ -196,7 +197,7 @@ func TestTheTerminalIsRestoredWhenTheSandboxEnds(t *testing.T) {
 	if out, err := command(t.Context(), ws, env, "stop", "shell-shop").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	x.ended(128 + 1) // hung up
+	x.ended(128+1, 128+9) // hung up, or killed where a busy machine let the shell take too long
 }
 
 func TestSignalsAreTheAgentsWithoutATerminal(t *testing.T) {

@@ -29,10 +29,20 @@ type mappings struct {
 	helper     bool // newuidmap and newgidmap must write them
 }
 
+// privileged says whether this process is the host's root, who may use any id and translate owners. Root of
+// a user namespace, as in a rootless container, is an ordinary user in a hat.
+func privileged() bool {
+	if os.Getuid() != 0 {
+		return false
+	}
+	b, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(b)), " ") == "0 0 4294967295"
+}
+
 // mapIDs says which host ids stand behind the ids inside. Root gives a range that nobody on the host has;
 // an ordinary user gives itself and, where the host granted some, subordinate ids.
 func mapIDs(u sandbox.User) mappings {
-	if os.Getuid() == 0 {
+	if privileged() {
 		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: rootBase, Size: idCount}}
 		return mappings{uids: all, gids: all}
 	}
@@ -65,7 +75,7 @@ func around(inside, host int, r idRange) []syscall.SysProcIDMap {
 
 // usersSupport says whether the sandbox can have users besides its own.
 func usersSupport() sandbox.Support {
-	if os.Getuid() == 0 {
+	if privileged() {
 		return sandbox.Yes()
 	}
 	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {

@@ -110,6 +110,9 @@ func (c *child) setUp() error {
 	if err := forbidNamespaces(); err != nil {
 		return err
 	}
+	if err := shareWatches(); err != nil {
+		return err
+	}
 	if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
 		return err
 	}
@@ -189,7 +192,9 @@ func (c *child) becomeGuest(config, mover *os.File) error {
 			return err
 		}
 	}
-	if err := lockIn(c.plan.Users, c.plan.Spec.User.HostUID == 0); err != nil {
+	user := c.plan.Spec.User
+	// Files that the agent makes get the group too: a set-group-id program of root's group is no better.
+	if err := lockIn(c.plan.Users, user.HostUID == 0 || user.HostGID == 0); err != nil {
 		return err
 	}
 	if err := failpoint.Hit("child.locked-in"); err != nil {

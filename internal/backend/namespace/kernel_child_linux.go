@@ -11,24 +11,34 @@ import (
 
 // mountKernelTrees mounts what the kernel shows: /proc with its revealing parts masked, a /dev of a few
 // harmless devices, and of /sys only what tools read to count processors. /tmp and /run are the sandbox's.
-func mountKernelTrees() error {
+// Files there are memory that no killing frees, so with a memory limit they have only a part of it: at the
+// limit the kernel would otherwise end one process after the other, the first one too.
+func mountKernelTrees(memory int64) error {
 	if err := mountProc(); err != nil {
 		return err
 	}
-	if err := mountDev(); err != nil {
+	if err := mountDev(memory); err != nil {
 		return fmt.Errorf("cannot set up /dev: %w", err)
 	}
 	if err := mountSys(); err != nil {
 		return fmt.Errorf("cannot set up /sys: %w", err)
 	}
 	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
-	if err := unix.Mount("tmpfs", newRoot+"/tmp", "tmpfs", flags, "mode=1777"); err != nil {
+	if err := unix.Mount("tmpfs", newRoot+"/tmp", "tmpfs", flags, "mode=1777"+part(memory, 2)); err != nil {
 		return fmt.Errorf("cannot mount /tmp: %w", err)
 	}
-	if err := unix.Mount("tmpfs", newRoot+"/run", "tmpfs", flags, "mode=0755,size=64m"); err != nil {
+	if err := unix.Mount("tmpfs", newRoot+"/run", "tmpfs", flags, "mode=0755,size=64m"+part(min(memory, 512<<20), 8)); err != nil {
 		return fmt.Errorf("cannot mount /run: %w", err)
 	}
 	return nil
+}
+
+// part is the size option for that part of a memory limit, if there is one. The last size option counts.
+func part(memory, of int64) string {
+	if memory == 0 {
+		return ""
+	}
+	return fmt.Sprintf(",size=%d", memory/of)
 }
 
 func mountProc() error {
@@ -71,7 +81,7 @@ func mask(name string) error {
 	return cover(emptyFile, at)
 }
 
-func mountDev() error {
+func mountDev(memory int64) error {
 	dev := newRoot + "/dev"
 	flags := uintptr(unix.MS_NOSUID | unix.MS_NOEXEC)
 	if err := unix.Mount("tmpfs", dev, "tmpfs", flags, "mode=0755,size=1m"); err != nil {
@@ -104,7 +114,7 @@ func mountDev() error {
 	if err := unix.Mount("devpts", dev+"/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
 		return fmt.Errorf("pts: %w", err)
 	}
-	if err := unix.Mount("tmpfs", dev+"/shm", "tmpfs", flags|unix.MS_NODEV, "mode=1777"); err != nil {
+	if err := unix.Mount("tmpfs", dev+"/shm", "tmpfs", flags|unix.MS_NODEV, "mode=1777"+part(memory, 4)); err != nil {
 		return fmt.Errorf("shm: %w", err)
 	}
 	return setFlags(dev, unix.MOUNT_ATTR_RDONLY)

@@ -3,6 +3,8 @@ package namespace
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -12,8 +14,7 @@ import (
 // lockIn gives up, for good, what the set-up needed, on the calling thread; the execve that follows makes
 // it the only one. After that the process holds no capability, unless users is set: then it is root of its
 // own user namespace, with those capabilities that it needs to start sessions of other users, over its own
-// ids only. A session of the sandbox's user has none in any case. rootOwned is
-// the system call filter's.
+// ids only. A session of the sandbox's user has none in any case. rootOwned is the system call filter's.
 func lockIn(users, rootOwned bool) error {
 	// Sessions must not leave memory images on the host.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
@@ -84,6 +85,25 @@ func dropCapabilities(users bool) error {
 	}
 	if err := unix.Capset(&header, &data[0]); err != nil {
 		return fmt.Errorf("cannot drop capabilities: %w", err)
+	}
+	return nil
+}
+
+// shareWatches leaves half of the inotify instances and watches that the host lets one user have to the host:
+// those of all processes in this user namespace are counted to who made it. Set as in forbidNamespaces.
+func shareWatches() error {
+	for _, what := range []string{"instances", "watches"} {
+		text, err := os.ReadFile("/proc/sys/fs/inotify/max_user_" + what)
+		if err != nil {
+			return fmt.Errorf("cannot limit inotify: %w", err)
+		}
+		limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			return fmt.Errorf("cannot limit inotify: %w", err)
+		}
+		if err := os.WriteFile("/proc/sys/user/max_inotify_"+what, []byte(strconv.Itoa(limit/2)), 0); err != nil {
+			return fmt.Errorf("cannot limit inotify: %w", err)
+		}
 	}
 	return nil
 }

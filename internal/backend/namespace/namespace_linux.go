@@ -11,7 +11,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/bailey-sandbox/bailey/internal/cgroup"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
@@ -40,7 +39,7 @@ func (b *Backend) Probe(context.Context) (sandbox.Capabilities, error) {
 		Overlay:   sandbox.Yes(),
 	}
 	caps.CPUs, caps.Memory, caps.Pids = cgroup.Probe()
-	if hint := forbidden(); hint != "" && os.Getuid() != 0 {
+	if hint := forbidden(); hint != "" && !privileged() {
 		return caps, sandbox.WithHint(fmt.Errorf("user namespaces are switched off: %w", sandbox.ErrUnsupported), hint)
 	}
 	return caps, nil

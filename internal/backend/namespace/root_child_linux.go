@@ -58,7 +58,7 @@ func (c *child) buildRoot() error {
 			return fmt.Errorf("cannot mount %s: %w", l.Target, err)
 		}
 	}
-	if err := mountKernelTrees(); err != nil {
+	if err := mountKernelTrees(spec.Limits.Memory); err != nil {
 		return err
 	}
 	return c.mountBinds()

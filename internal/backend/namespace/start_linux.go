@@ -118,12 +118,12 @@ func (m *machine) spawn(self string, lock *os.File, user sandbox.User, ids mappi
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
 		cmd.SysProcAttr.AmbientCaps = append(cmd.SysProcAttr.AmbientCaps, c)
 	}
-	if os.Getuid() == 0 {
+	if privileged() {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(user.UID), Gid: uint32(user.GID)}
 	}
 	if !ids.helper {
 		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids.uids, ids.gids
-		cmd.SysProcAttr.GidMappingsEnableSetgroups = os.Getuid() == 0
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = privileged()
 	}
 	if err := cmd.Start(); err != nil {
 		control.Close()
@@ -142,7 +142,7 @@ func (m *machine) spawn(self string, lock *os.File, user sandbox.User, ids mappi
 
 // handOver gives the child its plan and waits until the sandbox stands.
 func (m *machine) handOver(spec sandbox.Spec, ids mappings) error {
-	asRoot := os.Getuid() == 0
+	asRoot := privileged()
 	var trees []*os.File
 	if asRoot {
 		var err error
