@@ -126,6 +126,9 @@ func (t Target) words() string {
 	if t.Plus != 0 {
 		return fmt.Sprintf("at most %s more", t.Plus)
 	}
+	if t.Factor >= 1 {
+		return fmt.Sprintf("at most %.3g ×", t.Factor)
+	}
 	return fmt.Sprintf("at most 1/%.3g", 1/t.Factor)
 }
 

@@ -13,13 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/bench/compare"
 	"github.com/bailey-sandbox/bailey/bench/dockerd"
+	"github.com/bailey-sandbox/bailey/bench/yard"
 )
 
 // Names of the contestants, which targets refer to.
@@ -69,12 +69,12 @@ func bench(ctx context.Context, program string, rounds int) (_ compare.Report, e
 		return compare.Report{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	y, err := newYard(ctx, dir, program)
+	y, err := yard.New(ctx, dir, program)
 	if err != nil {
 		return compare.Report{}, err
 	}
-	defer func() { err = errors.Join(err, y.close(context.WithoutCancel(ctx))) }()
-	commands := append([]compare.Command{{Name: fork, Argv: []string{"true"}}, bubblewrap()}, y.commands()...)
+	defer func() { err = errors.Join(err, y.Close(context.WithoutCancel(ctx))) }()
+	commands := append([]compare.Command{{Name: fork, Argv: []string{"true"}}, bubblewrap()}, baileyCommands(y)...)
 	engine, missing := dockerd.Start(ctx)
 	if missing == nil {
 		defer func() { err = errors.Join(err, engine.Stop()) }()
@@ -100,51 +100,11 @@ func bubblewrap() compare.Command {
 	return c
 }
 
-// yard is the bailey that is measured: its program, a home of its own, and a sandbox for exec.
-type yard struct {
-	program, work string
-	env           []string
-}
-
-const running = "bench"
-
-func newYard(ctx context.Context, dir, program string) (*yard, error) {
-	y := &yard{program: program, work: filepath.Join(dir, "work"), env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir, "home")}}
-	for _, d := range []string{y.work, filepath.Join(dir, "home")} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			return nil, err
-		}
-	}
-	if y.program == "" {
-		y.program = filepath.Join(dir, "bailey")
-		build := exec.CommandContext(ctx, "go", "build", "-tags", "netgo,osusergo", "-o", y.program, "github.com/bailey-sandbox/bailey/cmd/bailey")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("cannot build bailey: %w: %s", err, out)
-		}
-	}
-	return y, y.run(ctx, "run", "--detach", "--name", running, "shell", ".", "--", "-c", "sleep 86400")
-}
-
-func (y *yard) run(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, y.program, args...)
-	cmd.Dir, cmd.Env = y.work, y.env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("bailey %s: %w: %s", args[0], err, out)
-	}
-	return nil
-}
-
-func (y *yard) close(ctx context.Context) error { return y.run(ctx, "rm", "--force", running) }
-
-func (y *yard) commands() []compare.Command {
-	command := func(name string, args ...string) compare.Command {
-		return compare.Command{Name: name, Argv: append([]string{y.program}, args...), Env: y.env, Dir: y.work}
-	}
+func baileyCommands(y *yard.Yard) []compare.Command {
 	return []compare.Command{
-		command(runNone, "run", "--rm", "--network", "none", "shell", ".", "--", "-c", "true"),
-		command(runNet, "run", "--rm", "shell", ".", "--", "-c", "true"),
-		command(execName, "exec", running, "true"),
+		y.Command(runNone, "run", "--rm", "--network", "none", "shell", ".", "--", "-c", "true"),
+		y.Command(runNet, "run", "--rm", "shell", ".", "--", "-c", "true"),
+		y.Command(execName, "exec", yard.Name, "true"),
 	}
 }
 
@@ -171,22 +131,12 @@ func dockerCommands(ctx context.Context, engine *dockerd.Engine, missing error) 
 	}, nil
 }
 
-func versions(ctx context.Context, y *yard, engine *dockerd.Engine) []string {
-	list := []string{first(ctx, y.program, "version"), first(ctx, "bwrap", "--version")}
+func versions(ctx context.Context, y *yard.Yard, engine *dockerd.Engine) []string {
+	list := []string{yard.First(ctx, y.Program, "version"), yard.First(ctx, "bwrap", "--version")}
 	if engine != nil {
 		if v, err := engine.Client(ctx, "version", "--format", "docker client {{.Client.Version}}, engine {{.Server.Version}}"); err == nil {
 			list = append(list, v)
 		}
 	}
 	return list
-}
-
-// first is the first line of what a command prints, or that it is not here.
-func first(ctx context.Context, argv ...string) string {
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
-	if err != nil {
-		return argv[0] + " not here"
-	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return line
 }

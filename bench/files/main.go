@@ -1,0 +1,121 @@
+// Command files measures file work in a sandbox's workspace and system against the same work on the host: git
+// status on many files, unpacking and removing a tree, a Go build from nothing, npm ci from a warm cache.
+// Both sides run the same scripts on trees of their own on the same disk, in interleaved rounds.
+//
+//	go run ./bench/files [-n ROUNDS] [-json] [-bailey PROGRAM]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/bailey-sandbox/bailey/bench/compare"
+	"github.com/bailey-sandbox/bailey/bench/yard"
+)
+
+// manyFiles is how many files the tree has that git looks at and tar unpacks.
+const manyFiles = 20_000
+
+// work is one piece of file work: a script that runs in a directory of its own. $SIDE is that directory.
+type work struct{ name, prepare, script, needs string }
+
+func works(module, modules string) []work {
+	return []work{
+		{"git status, 20,000 files", many + "git init -q . && git add -A && git -c user.name=b -c user.email=b@b commit -qm x",
+			"git status --porcelain >/dev/null", "git"},
+		{"untar and remove 20,000 files", many + "tar cf ../tree-$(basename $PWD).tar . && mv ../tree-$(basename $PWD).tar tree.tar",
+			"mkdir out && tar xf tree.tar -C out && rm -rf out", "tar"},
+		{"go build of bailey, empty cache", "cp -r " + module + " src && mkdir cache",
+			"cd src && rm -rf ../cache && HOME=$SIDE GOCACHE=$SIDE/cache GOMODCACHE=" + modules +
+				" GOFLAGS=-mod=mod GOPROXY=off CGO_ENABLED=0 go build -o ../out ./cmd/bailey", "go"},
+		{"npm ci, warm cache", `echo '{"dependencies":{"express":"4","typescript":"5","eslint":"9"}}' > package.json && npm install --cache $SIDE/npm --no-audit --no-fund >/dev/null`,
+			"rm -rf node_modules && npm ci --offline --cache $SIDE/npm --no-audit --no-fund >/dev/null", "npm"},
+	}
+}
+
+// many makes the tree: a hundred directories of small files.
+const many = `i=0; while [ $i -lt 100 ]; do mkdir d$i; j=0; while [ $j -lt 200 ]; do echo "file $i $j" > d$i/f$j; j=$((j+1)); done; i=$((i+1)); done; `
+
+func main() {
+	rounds := flag.Int("n", 5, "`ROUNDS` that are measured, after one to warm up")
+	asJSON := flag.Bool("json", false, "print JSON")
+	program := flag.String("bailey", "", "the `PROGRAM` to measure; built from this module when empty")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	report, err := bench(ctx, *program, *rounds)
+	if err == nil && *asJSON {
+		err = report.JSON(os.Stdout)
+	} else if err == nil {
+		err = report.Table(os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "files:", err)
+		os.Exit(1)
+	}
+}
+
+func bench(ctx context.Context, program string, rounds int) (_ compare.Report, err error) {
+	// Not below /tmp, which is a tmpfs on many machines: projects lie on disks.
+	dir, err := os.MkdirTemp("/var/tmp", "bench-files-")
+	if err != nil {
+		return compare.Report{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	module, modules := yard.First(ctx, "go", "list", "-m", "-f", "{{.Dir}}"), yard.First(ctx, "go", "env", "GOMODCACHE")
+	y, err := yard.New(ctx, dir, program, "--network", "none", "--volume", modules+":"+modules+":ro")
+	if err != nil {
+		return compare.Report{}, err
+	}
+	defer func() { err = errors.Join(err, y.Close(context.WithoutCancel(ctx))) }()
+	report := compare.Report{Machine: compare.Machine(), Versions: []string{yard.First(ctx, y.Program, "version"), "files: " + fmt.Sprint(manyFiles)}}
+	for i, w := range works(module, modules) {
+		pair, err := contestants(ctx, y, dir, fmt.Sprint("w", i), w)
+		if err != nil {
+			return report, err
+		}
+		results, err := compare.Run(ctx, pair, rounds)
+		if err != nil {
+			return report, err
+		}
+		report.Results = append(report.Results, results...)
+		// 0.97 of native speed is 1/0.97 of native time.
+		report.Verdicts = append(report.Verdicts, compare.Judge(results, []compare.Target{{Command: pair[1].Name, Peer: pair[0].Name, Factor: 1 / 0.97}})...)
+	}
+	report.Machine = append(report.Machine, "load afterwards "+compare.Load())
+	return report, nil
+}
+
+// contestants prepares the same tree twice, outside of the workspace for the host and in it for the sandbox.
+func contestants(ctx context.Context, y *yard.Yard, dir, name string, w work) ([]compare.Command, error) {
+	native := compare.Command{Name: w.name + ", native"}
+	inside := compare.Command{Name: w.name + ", in bailey"}
+	if _, err := exec.LookPath(w.needs); err != nil {
+		native.Missing, inside.Missing = err.Error(), err.Error()
+		return []compare.Command{native, inside}, nil
+	}
+	for _, side := range []string{filepath.Join(dir, name), filepath.Join(y.Work, name)} {
+		if err := os.Mkdir(side, 0o755); err != nil {
+			return nil, err
+		}
+		cmd := exec.CommandContext(ctx, "sh", "-e", "-c", w.prepare)
+		cmd.Dir, cmd.Env = side, append(os.Environ(), "SIDE="+side)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("cannot prepare %s: %w: %s", w.name, err, strings.TrimSpace(string(out)))
+		}
+	}
+	native.Dir, native.Env = filepath.Join(dir, name), append(os.Environ(), "SIDE="+filepath.Join(dir, name))
+	native.Argv = []string{"sh", "-e", "-c", w.script}
+	side := filepath.Join(y.Work, name)
+	inside.Argv = y.Command("", "exec", "-w", side, "-e", "SIDE="+side, yard.Name, "sh", "-e", "-c", w.script).Argv
+	inside.Env, inside.Dir = y.Command("").Env, y.Work
+	return []compare.Command{native, inside}, nil
+}
