@@ -40,7 +40,7 @@ func Main(ctx context.Context, args []string, cfg Config) int {
 	}
 	a := &app{cfg: cfg, Streams: cfg.Streams, program: program}
 	if dockerplugin.Started(cfg.Arg0, args) {
-		args = a.asPlugin(args)
+		args = a.asPlugin(ctx, args)
 	}
 	root := a.root()
 	root.SetArgs(args)

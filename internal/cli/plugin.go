@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -80,11 +81,11 @@ func (a *app) uninstallPlugin() error {
 }
 
 // asPlugin makes a what docker sandbox is, and returns the arguments that are ours.
-func (a *app) asPlugin(args []string) []string {
+func (a *app) asPlugin(ctx context.Context, args []string) []string {
 	a.program = dockerplugin.Command
 	if address := a.getenv(dockerplugin.SocketVariable); address != "" {
 		// Who cannot be reached has gone: the signal that we would hear of is lost, nothing else.
-		_ = dockerplugin.Await(address, func() { _ = syscall.Kill(syscall.Getpid(), syscall.SIGTERM) })
+		_ = dockerplugin.Await(ctx, address, func() { _ = syscall.Kill(syscall.Getpid(), syscall.SIGTERM) })
 	}
 	return dockerplugin.Arguments(args)
 }

@@ -5,8 +5,8 @@
 package dockerplugin
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"path/filepath"
@@ -68,17 +68,16 @@ func takesValue(option string) bool {
 	return slices.Contains([]string{"--config", "-c", "--context", "-H", "--host", "-l", "--log-level", "--tlscacert", "--tlscert", "--tlskey"}, option)
 }
 
-// Await calls ended when the docker command that has started us closes its socket at address, or is gone. Its
-// goroutine ends with the process.
-func Await(address string, ended func()) error {
-	conn, err := net.Dial("unix", address)
+// Await calls ended when the docker command that has started us closes its socket at address, or is gone. ctx
+// bounds the dialling; the goroutine that waits ends with the process.
+func Await(ctx context.Context, address string, ended func()) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", address)
 	if err != nil {
 		return err
 	}
 	go func() {
-		if _, err := io.Copy(io.Discard, conn); err == nil || !errors.Is(err, net.ErrClosed) {
-			ended()
-		}
+		_, _ = io.Copy(io.Discard, conn)
+		ended()
 	}()
 	return nil
 }

@@ -66,7 +66,7 @@ func TestTheEndOfDockerIsHeard(t *testing.T) {
 	}
 	defer l.Close()
 	ended := make(chan struct{})
-	if err := Await(address, func() { close(ended) }); err != nil {
+	if err := Await(t.Context(), address, func() { close(ended) }); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := l.Accept()
@@ -81,7 +81,7 @@ func TestTheEndOfDockerIsHeard(t *testing.T) {
 	}
 	_ = conn.Close()
 	<-ended
-	if err := Await(address+"-none", nil); err == nil {
+	if err := Await(t.Context(), address+"-none", nil); err == nil {
 		t.Error("a socket that is not there is no error")
 	}
 }
