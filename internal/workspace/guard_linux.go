@@ -217,6 +217,14 @@ func allow(at int, name string) {
 	}
 }
 
+// regain gives an open directory its owner's rights.
+func regain(dir *os.File) {
+	var st unix.Stat_t
+	if unix.Fstat(int(dir.Fd()), &st) == nil && st.Mode&0o700 != 0o700 {
+		_ = unix.Fchmod(int(dir.Fd()), st.Mode&0o7777|0o700)
+	}
+}
+
 func (g *Guard) scan(dir *os.File, onHit func(Hit)) {
 	for _, name := range slices.Sorted(maps.Keys(g.watch[dir.Name()])) {
 		g.look(dir, name, onHit)
@@ -246,7 +254,7 @@ func (g *Guard) look(dir *os.File, name string, onHit func(Hit)) {
 	var st unix.Stat_t
 	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err == unix.EACCES {
-		allow(int(dir.Fd()), ".")
+		regain(dir)
 		err = unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	if err != nil {
@@ -292,7 +300,7 @@ func (g *Guard) move(dir *os.File, name string, now file) Hit {
 			into, where = int(dir.Fd()), dir.Name()
 		case unix.EACCES:
 			// The agent may have made the directory, or the one in it, read-only to its owner.
-			allow(int(dir.Fd()), ".")
+			regain(dir)
 			allow(int(dir.Fd()), name)
 		default:
 			g.left[path] = now

@@ -114,7 +114,7 @@ func watchBomb(tr *trial) verdict {
 func outputFlood(tr *trial) verdict {
 	w, t := tr.w, tr.t
 	p := w.newProject(t, tr.id, "")
-	const flood = 64 << 20
+	const flood = 40 << 20
 	w.must(t, p, "create", "--name", p.box, "shell", p.dir)
 	defer w.remove(t, p)
 	w.must(t, p, "run", "-d", p.box, "--", "-c", fmt.Sprintf("echo RAN > ran; yes | head -c %d; echo over > over", flood))

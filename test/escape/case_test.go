@@ -42,6 +42,7 @@ type verdict struct {
 	ran     bool   // the attack did run inside
 	won     bool
 	na      string // why the case says nothing here
+	broken  string // what did not work beside it
 	reason  string
 }
 
@@ -50,7 +51,7 @@ func (v verdict) why() string {
 	if v.na != "" {
 		return v.na
 	}
-	return v.reason
+	return v.broken + v.reason
 }
 
 // result is the word for it.
@@ -58,7 +59,7 @@ func (v verdict) result(a attack) string {
 	switch {
 	case v.na != "":
 		return "n/a"
-	case !v.ran:
+	case !v.ran, v.broken != "":
 		return "fail"
 	case v.won && a.documented != "":
 		return "documented"
@@ -110,7 +111,7 @@ func (tr *trial) try() verdict {
 	os.Remove(w.marker())
 	if tr.works != "" {
 		if out := w.inside(t, victim, "{ "+tr.works+"\n} && echo WORKS"); !strings.Contains(out, "WORKS\n") {
-			t.Errorf("what must work beside it does not: %s", out)
+			v.broken = "what must work beside it does not: " + out
 		}
 	}
 	v.reason = tr.explain(v, out)

@@ -87,11 +87,13 @@ func without(flags uintptr, take string) func(*trial) verdict {
 			script := take + " || exit 99\nexec \"$0\" \"$@\""
 			cmd.Args = append([]string{"sh", "-c", script, cmd.Path}, cmd.Args[1:]...)
 			cmd.Path = "/bin/sh"
-			cmd.SysProcAttr = &syscall.SysProcAttr{
-				Cloneflags:  flags,
-				UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
-				GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
+			one := func(id int) []syscall.SysProcIDMap {
+				if id == 0 { // who may have all, and needs them
+					return []syscall.SysProcIDMap{{Size: 1<<32 - 2}}
+				}
+				return []syscall.SysProcIDMap{{ContainerID: id, HostID: id, Size: 1}}
 			}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, UidMappings: one(os.Getuid()), GidMappings: one(os.Getgid())}
 			for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
 				cmd.SysProcAttr.AmbientCaps = append(cmd.SysProcAttr.AmbientCaps, c)
 			}

@@ -47,7 +47,7 @@ func guardCases() []attack {
 	other := appears("guard-on-another-file-system", ".envrc", "")
 	other.own = otherFileSystem
 	deeper := appears("appears-below-the-top", "packages/a/.vscode/tasks.json", "mkdir -p packages/a/.vscode; echo evil > packages/a/.vscode/tasks.json")
-	deeper.settle = "false"
+	deeper.settle = ""
 	deeper.documented = "names are watched at the tops of the workspace and of its repositories, not in every directory"
 	saved := attack{id: "secret-replaced-on-the-host", group: "files", own: secretReplaced,
 		documented: "a program on the host that saves a hidden or protected file by renaming undoes the sandbox's mount on it"}

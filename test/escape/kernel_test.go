@@ -204,7 +204,7 @@ func overwriteLauncher(tr *trial) verdict {
 		v.control = "lost"
 	}
 	done := make(chan string)
-	go func() { done <- w.inside(t, w.shared, "echo RAN; $PROBE executables 4s") }()
+	go func() { done <- w.inside(t, w.shared, "echo RAN; $PROBE executables 3s") }()
 	for ended := false; !ended; {
 		select {
 		case out := <-done:
