@@ -79,7 +79,6 @@ func (s *Server) start(cmd guestproto.Command) (*process, error) {
 		return nil, l.explain(err)
 	}
 	s.running[p] = struct{}{}
-	sacrifice(p.child.pid)
 	s.log.Debug("started", "pid", p.child.pid, "program", l.path, "session", cmd.Session)
 	go p.wake()
 	return p, nil
