@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -39,6 +40,8 @@ type Config struct {
 	Init bool `json:"init"`
 	// Users says that commands may run as other users than User.
 	Users bool `json:"users"`
+	// OOM is PID 1's /proc/self/oom_score_adj, open for writing, or nil: see expendable. The guest keeps it.
+	OOM *os.File `json:"-"`
 }
 
 // Server is one guest agent. Its methods may be called from any goroutine.
@@ -69,7 +72,7 @@ func New(cfg Config, log *slog.Logger) *Server {
 		cfg:      cfg,
 		log:      log,
 		key:      key, // for this process only: see guestproto.Dial
-		spawn:    newSpawner(cfg.Init),
+		spawn:    newSpawner(cfg),
 		stall:    stall,
 		streams:  map[net.Conn]struct{}{},
 		running:  map[*process]struct{}{},

@@ -10,12 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func newSpawner(init bool) spawner {
-	if !init {
+func newSpawner(cfg Config) spawner {
+	if !cfg.Init {
 		return waiter{}
 	}
 	sealFiles()
 	r := &reaper{
+		oom:      cfg.OOM,
 		children: map[int]*child{},
 		ended:    make(chan os.Signal, 1),
 		ignored:  make(chan os.Signal, 1),
@@ -36,6 +37,7 @@ func newSpawner(init bool) spawner {
 type reaper struct {
 	mu       sync.Mutex // held while a process starts, so that it cannot be reaped before it is known
 	children map[int]*child
+	oom      *os.File
 
 	ended, ignored chan os.Signal
 	quit, gone     chan struct{}
@@ -44,7 +46,7 @@ type reaper struct {
 func (r *reaper) start(path string, argv []string, attr *syscall.ProcAttr) (*child, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pid, err := syscall.ForkExec(path, argv, attr)
+	pid, err := expendable(r.oom, func() (int, error) { return syscall.ForkExec(path, argv, attr) })
 	if err != nil {
 		return nil, err
 	}

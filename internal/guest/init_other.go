@@ -3,6 +3,6 @@
 package guest
 
 // newSpawner knows no PID 1 here: a guest outside Linux only ever serves tests, on the host itself.
-func newSpawner(bool) spawner { return waiter{} }
+func newSpawner(Config) spawner { return waiter{} }
 
 func killOthers() {}

@@ -80,7 +80,6 @@ func (s *Server) start(cmd guestproto.Command) (*process, error) {
 		return nil, l.explain(err)
 	}
 	s.running[p] = struct{}{}
-	sacrifice(p.child.pid)
 	_ = failpoint.Hit("guest.started")
 	s.log.Debug("started", "pid", p.child.pid, "program", l.path, "session", cmd.Session)
 	go p.wake()

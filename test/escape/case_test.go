@@ -185,7 +185,9 @@ func (w *world) inside(t *testing.T, p *project, script string) string {
 // outside runs a script on the host, in the project.
 func (w *world) outside(t *testing.T, p *project, script string) string {
 	t.Helper()
-	return w.output(t, exec.Command("sh", "-c", w.preamble(p)+script), p)
+	cmd := exec.Command("sh", "-c", w.preamble(p)+"cd \"$P\"\n"+script)
+	cmd.Dir = w.home // an attack may have shut the project
+	return w.output(t, cmd, p)
 }
 
 func (w *world) preamble(p *project) string {

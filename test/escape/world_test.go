@@ -139,7 +139,10 @@ func (w *world) run(t *testing.T, p *project, args ...string) (string, int) {
 func (w *world) output(t *testing.T, cmd *exec.Cmd, p *project) string {
 	t.Helper()
 	var out bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = p.dir, w.env, &out, &out
+	if cmd.Dir == "" {
+		cmd.Dir = p.dir
+	}
+	cmd.Env, cmd.Stdout, cmd.Stderr = w.env, &out, &out
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -206,6 +206,11 @@ func (c *child) becomeGuest(config, mover *os.File) error {
 
 // guestMain is the guest's life: streams arrive on the control socket until the supervisor closes it or dies.
 func guestMain() int {
+	// Opened while this process's files in /proc are still its own.
+	oom, err := os.OpenFile("/proc/self/oom_score_adj", os.O_WRONLY, 0)
+	if err != nil {
+		return 1
+	}
 	// Not dumpable: no process of the same user may look at this one's memory, descriptors or program.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return 1
@@ -231,6 +236,7 @@ func guestMain() int {
 		_ = send(control, report{Error: "cannot start the guest: " + err.Error()}.encode())
 		return 1
 	}
+	config.OOM = oom
 	server := guest.New(config, slog.New(slog.DiscardHandler))
 	if err := send(control, report{}.encode()); err != nil {
 		return 1
