@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -80,7 +81,8 @@ func TestCtrlCIsAKeyInATerminal(t *testing.T) {
 	s := newScreen(u, "main")
 	u.box()
 	for _, how := range []string{"bailey exec -it box sh -c ", "bailey run box -- -c "} {
-		s.line("clear; " + how + shell(`trap 'trap "exit 6" INT; echo once' INT; echo up; while :; do sleep 0.1; done`) + "; echo code $?")
+		s.command("true", "") // nothing of before is on the screen
+		s.line(how + shell(`trap 'trap "exit 6" INT; echo "on"ce' INT; echo "u"p; while :; do sleep 0.1; done`) + "; echo code $?")
 		s.await("up")
 		s.keys("C-c")
 		s.await("once")
@@ -97,10 +99,11 @@ func TestAReaderThatGoesIsNoError(t *testing.T) {
 	if got := u.outside("bailey logs box | head -1"); got != "1\n" {
 		t.Errorf("logs into head says %q", got)
 	}
-	if got := u.outside("bailey exec box yes gone-with-the-reader | head -1"); got != "gone-with-the-reader\n" {
+	word := fmt.Sprint("of-", os.Getpid())
+	if got := u.outside("bailey exec box yes " + word + " | head -1"); got != word+"\n" {
 		t.Errorf("yes into head says %q", got)
 	}
-	if !poll(10*time.Second, func() bool { return len(processes("yes", "gone-with-the-reader")) == 0 }) {
+	if !poll(10*time.Second, func() bool { return len(processes("yes", word)) == 0 }) {
 		t.Error("the command inside goes on without a reader")
 	}
 }
@@ -108,12 +111,13 @@ func TestAReaderThatGoesIsNoError(t *testing.T) {
 func TestACommandEndsWithItsClient(t *testing.T) {
 	u := newUser(t)
 	u.box()
-	cmd := u.command("exec", "box", "sleep", "61031")
+	mark := fmt.Sprint("61031.", os.Getpid()) // ours among all that run on this machine
+	cmd := u.command("exec", "box", "sleep", mark)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	// The client has the words too, and more.
-	running := func() bool { return len(processes("sleep", "61031")) > len(processes("exec", "sleep", "61031")) }
+	running := func() bool { return len(processes("sleep", mark)) > len(processes("exec", "sleep", mark)) }
 	if !poll(10*time.Second, running) {
 		t.Fatal("the control does not see the command")
 	}
@@ -129,7 +133,7 @@ func TestNothingInsideOutlivesAStop(t *testing.T) {
 	u := newUser(t)
 	for round, stop := range [][]string{{"stop", "box"}, {"rm", "-f", "box"}} {
 		u.box()
-		mark := fmt.Sprint(61000 + round)
+		mark := fmt.Sprint(61000+round, ".", os.Getpid())
 		u.inside("box", "trap '' TERM HUP INT; sleep "+mark+" & setsid sleep "+mark+" & (setsid sh -c 'sleep "+mark+" & sleep "+mark+"' &) ; nohup sleep "+mark+" >/dev/null 2>&1 &")
 		u.must("exec", "-d", "box", "sleep", mark)
 		if !poll(10*time.Second, func() bool { return len(processes("sleep", mark)) >= 5 }) {

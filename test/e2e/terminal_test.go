@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,10 +36,18 @@ next:
 	return pids
 }
 
-// signal sends sig to the one process of the host that has the words.
+// baileys are those of them that are the bailey under test: others may run on this machine.
+func baileys(words ...string) []int {
+	return slices.DeleteFunc(processes(words...), func(pid int) bool {
+		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		return !strings.HasPrefix(exe, os.Getenv(rootVariable)+"/")
+	})
+}
+
+// signal sends sig to the one bailey that has the words.
 func (u *user) signal(sig syscall.Signal, words ...string) {
 	u.t.Helper()
-	pids := processes(words...)
+	pids := baileys(words...)
 	if len(pids) != 1 {
 		u.t.Fatalf("want one process with %q, there are %v", words, pids)
 	}
@@ -84,7 +93,7 @@ func TestAnAgentOutlivesItsWindow(t *testing.T) {
 	s.line("bailey run box -- -c 'echo UP; exec sleep 1000'")
 	s.await("\nUP")
 	s.tmux("kill-session", "-t", "="+s.name)
-	if !poll(10*time.Second, func() bool { return len(processes("run", "box")) == 0 }) {
+	if !poll(10*time.Second, func() bool { return len(baileys("run", "box")) == 0 }) {
 		t.Error("the client is still there")
 	}
 	if got := u.inside("box", "pidof sleep"); got == "" {
