@@ -36,7 +36,7 @@ func works(module, modules string) []work {
 		{"go build of bailey, empty cache", "cp -r " + module + " src && mkdir cache",
 			"cd src && rm -rf ../cache && HOME=$SIDE GOCACHE=$SIDE/cache GOMODCACHE=" + modules +
 				" GOFLAGS=-mod=mod GOPROXY=off CGO_ENABLED=0 go build -o ../out ./cmd/bailey", "go"},
-		{"npm ci, warm cache", `echo '{"dependencies":{"express":"4","typescript":"5","eslint":"9"}}' > package.json && npm install --cache $SIDE/npm --no-audit --no-fund >/dev/null`,
+		{"npm ci, warm cache", `echo '{"dependencies":{"express":"4","typescript":"5","eslint":"9"}}' > package.json && npm install --cache $SIDE/npm --no-audit --no-fund >/dev/null && rm -rf node_modules && npm ci --cache $SIDE/npm --no-audit --no-fund >/dev/null`,
 			"rm -rf node_modules && npm ci --offline --cache $SIDE/npm --no-audit --no-fund >/dev/null", "npm"},
 	}
 }

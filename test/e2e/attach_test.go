@@ -75,8 +75,7 @@ func TestASessionGoesOnWithoutItsTerminal(t *testing.T) {
 			s.await("bypass permissions on")
 		})
 	}
-	s.line("/exit")
-	s.prompt()
+	s.leaveClaude()
 }
 
 // signalClient sends a signal to the one client that is attached.
@@ -109,7 +108,7 @@ func TestTheTerminalIsAsBeforeAfterEveryEnd(t *testing.T) {
 		name string
 		end  func()
 	}{
-		{"the agent ends", func() { s.line("/exit") }},
+		{"the agent ends", s.leaveClaude},
 		{"detached", func() { s.keys("C-p", "C-q") }},
 		{"the sandbox is stopped", func() { u.must("stop", "main") }},
 		{"the sandbox is removed", func() { u.must("rm", "-f", "main") }},
@@ -156,8 +155,7 @@ func TestTwoTerminalsShareASession(t *testing.T) {
 	two.prompt()
 	one.line("typed alone")
 	one.await("typed alone")
-	one.line("/exit")
-	one.prompt()
+	one.leaveClaude()
 }
 
 func TestLogsFollowWithoutTyping(t *testing.T) {
@@ -199,8 +197,7 @@ func TestLogsFollowWithoutTyping(t *testing.T) {
 	if strings.Contains(s.text(), "TYPED-AT-THE-LOG") {
 		t.Error("what was typed at the log has reached the agent")
 	}
-	s.line("/exit")
-	s.prompt()
+	s.leaveClaude()
 	if err := receive(t, "the end of the log", ended); err != nil {
 		t.Error(err)
 	}

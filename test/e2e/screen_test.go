@@ -85,6 +85,23 @@ func (s *screen) line(text string) {
 	s.keys("Enter")
 }
 
+// leaveClaude has Claude Code end, and waits for the shell. While the menu of its commands opens it may not take
+// an Enter, so it gets one as often as a person would press it.
+func (s *screen) leaveClaude() {
+	s.u.t.Helper()
+	s.tmux("send-keys", "-l", "-t", s.pane(), "/exit")
+	s.await("/exit")
+	left := func() bool { return strings.HasSuffix(s.text(), "ready>") }
+	if !poll(screenTime, func() bool {
+		s.keys("Enter")
+		return poll(time.Second, left)
+	}) {
+		s.u.t.Fatalf("the agent does not end:\n%s", s.text())
+	}
+	s.tmux("send-keys", "-t", s.pane(), "clear", "Enter") // an Enter too many has only made another prompt
+	s.prompt()
+}
+
 // command types a command on an empty screen, and waits for its end. The screen must then show want.
 func (s *screen) command(line, want string) {
 	s.u.t.Helper()
