@@ -345,7 +345,7 @@ func (c *child) overlay(name, lower, target string) error {
 	}
 	if err := unix.Mount("overlay", target, "overlay", unix.MS_NODEV|unix.MS_NOSUID, options); err != nil {
 		return sandbox.WithHint(fmt.Errorf("cannot mount an overlay: %w", err),
-			"overlays in user namespaces need linux 5.11 and a state directory on ext4, xfs, btrfs or tmpfs; --read-only needs no such directory")
+			"overlays in user namespaces need linux 5.11 (5.19 when root runs bailey) and a state directory on ext4, xfs, btrfs or tmpfs; --read-only needs no such directory")
 	}
 	return nil
 }
