@@ -67,7 +67,12 @@ func otherFileSystem(tr *trial) verdict {
 	if err != nil {
 		return verdict{na: "no second file system: " + err.Error()}
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		_ = os.Chmod(filepath.Join(dir, "project", ".vscode"), 0o755)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	p := &project{dir: filepath.Join(dir, "project"), box: tr.id}
 	if err := os.Mkdir(p.dir, 0o755); err != nil {
 		t.Fatal(err)

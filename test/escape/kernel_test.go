@@ -199,12 +199,12 @@ func overwriteLauncher(tr *trial) verdict {
 	launcher := filepath.Join(w.dir, "launcher")
 	w.outside(t, w.shared, "cp /bin/sleep "+launcher)
 	clean := sum(launcher)
-	w.jail(t, w.shared, nil, launcher+" 1 & $PROBE executables 1500ms; wait")
+	w.jail(t, w.shared, nil, launcher+" 0.5 & $PROBE executables 3s "+launcher+"; wait")
 	if sum(launcher) != clean {
 		v.control = "lost"
 	}
 	done := make(chan string)
-	go func() { done <- w.inside(t, w.shared, "echo RAN; $PROBE executables 3s") }()
+	go func() { done <- w.inside(t, w.shared, "echo RAN; $PROBE executables 3s /bin/bailey") }()
 	for ended := false; !ended; {
 		select {
 		case out := <-done:

@@ -60,7 +60,7 @@ func table(rows []row) string {
 	b.WriteString("| group | case | backend | control | ran | result | reason |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		ran := map[bool]string{true: "yes", false: "no"}[r.v.ran]
-		reason := strings.NewReplacer("|", `\|`, "\n", "; ").Replace(r.v.why())
+		reason := strings.NewReplacer("|", `\|`, "\n", "; ", os.Getenv(rootVariable), "…").Replace(r.v.why())
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", r.a.group, r.a.id, r.backend, orDash(r.v.control), ran, r.v.result(r.a), reason)
 	}
 	return b.String()

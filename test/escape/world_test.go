@@ -135,7 +135,7 @@ func (w *world) run(t *testing.T, p *project, args ...string) (string, int) {
 	return out, cmd.ProcessState.ExitCode()
 }
 
-// output runs a command in the project, for at most a minute, and returns all that it printed.
+// output runs a command in the project, for at most two minutes, and returns all that it printed.
 func (w *world) output(t *testing.T, cmd *exec.Cmd, p *project) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -147,7 +147,7 @@ func (w *world) output(t *testing.T, cmd *exec.Cmd, p *project) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })()
 	var exit *exec.ExitError

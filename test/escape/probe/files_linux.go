@@ -38,7 +38,8 @@ func descriptors([]string) error {
 	return found
 }
 
-// executables SECONDS tries to open for writing the program of every process that it sees, while others start.
+// executables DURATION PROGRAM tries to overwrite PROGRAM, a path or its end, through the processes that run it, while others
+// start. It touches no other: outside, where it is the control, everybody's processes can be seen.
 func executables(args []string) error {
 	limit, err := time.ParseDuration(args[0])
 	if err != nil {
@@ -49,7 +50,7 @@ func executables(args []string) error {
 		links, _ := filepath.Glob("/proc/[0-9]*/exe")
 		for _, link := range links {
 			target, err := os.Readlink(link)
-			if err != nil || !strings.Contains(target, "bailey") && !strings.Contains(target, "launcher") {
+			if err != nil || !strings.HasSuffix(target, args[1]) {
 				continue
 			}
 			tried++
