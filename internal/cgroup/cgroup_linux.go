@@ -7,6 +7,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -181,7 +182,24 @@ func (g *Group) make() error {
 			return err
 		}
 	}
-	return nil
+	return g.boundSwap()
+}
+
+// boundSwap keeps what a memory limit pushes out of memory from filling the swap space instead. A kernel that
+// does not account swap has no such file.
+func (g *Group) boundSwap() error {
+	if g.limits.Memory == 0 {
+		return nil
+	}
+	file, value := "memory.memsw.limit_in_bytes", strconv.FormatInt(g.limits.Memory, 10) // with memory's
+	if g.tree.unified {
+		file, value = "memory.swap.max", "0"
+	}
+	dir := filepath.Join(g.tree.hierarchy("memory"), parent, g.name)
+	if _, err := os.Stat(filepath.Join(dir, file)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return write(dir, file, value)
 }
 
 func write(dir, file, value string) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
@@ -53,7 +54,7 @@ func (s *supervisor) report(h workspace.Hit) {
 	switch h.Kind {
 	case workspace.HitMoved:
 		text = fmt.Sprintf("%q appeared, which programs on this host would execute: it was moved to %s", h.Path, h.MovedTo)
-		if s.sb.Temporary {
+		if s.sb.Temporary && strings.HasPrefix(h.MovedTo, s.sb.Dir+"/") {
 			text = fmt.Sprintf("%q appeared, which programs on this host would execute: it was moved away and goes with the sandbox", h.Path)
 		}
 	case workspace.HitLeft:
