@@ -192,7 +192,7 @@ func TestGuardReportsWhatItMustNotMove(t *testing.T) {
 	}
 }
 
-func TestGuardLeavesWhatItCannotMove(t *testing.T) {
+func TestGuardRenamesWhatItCannotMoveToAnotherFileSystem(t *testing.T) {
 	const shm = "/dev/shm"
 	var ids [2]file
 	ws := tempDir(t)
@@ -221,11 +221,14 @@ func TestGuardLeavesWhatItCannotMove(t *testing.T) {
 	if err := g.Run(ctx, func(h Hit) { got = append(got, h); cancel() }); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || got[0].Kind != HitLeft || got[0].Err == nil {
-		t.Errorf("got %+v", got)
+	if len(got) != 1 || got[0].Kind != HitMoved || filepath.Dir(got[0].MovedTo) != ws {
+		t.Fatalf("got %+v", got)
 	}
-	if _, err := os.Stat(ws + "/.envrc"); err != nil {
+	if _, err := os.Stat(got[0].MovedTo); err != nil {
 		t.Error(err)
+	}
+	if _, err := os.Stat(ws + "/.envrc"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
 	}
 }
 
