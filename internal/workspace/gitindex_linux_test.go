@@ -76,12 +76,17 @@ func TestAnIndexThatGitCouldReadOtherwiseIsRefused(t *testing.T) {
 		data[at+offset]++
 		return data
 	}
+	empty := []byte("DIRC\x00\x00\x00\x02\x00\x00\x00\x00")
+	if _, err := readIndex(slices.Concat(empty, make([]byte, 20)), 20); err != nil {
+		t.Fatal(err)
+	}
 	huge := bytes.Clone(data)
 	binary.BigEndian.PutUint32(huge[8:], 1<<31)
 	for what, bad := range map[string][]byte{
 		"the end of the entries": poke("EOIE", 11),
 		"too many entries":       huge,
-		"an end within another":  []byte(strings.Replace(string(poke("EOIE", 11)), "EOIE\x00\x00\x00\x18", "ABCD\x00\x00\x00\x18", 0)),
+		"an end within another":  slices.Concat(empty, []byte("abcd\x00\x00\x00\x20EOIE\x00\x00\x00\x18\x00\x00\x00\x7f"), make([]byte, 40)),
+		"another table":          slices.Concat(empty, []byte("IEOT\x00\x00\x00\x0c\x00\x00\x00\x01\x00\x00\x00\x20\x00\x00\x00\x00"), make([]byte, 20)),
 		"cut off":                data[:len(data)/2],
 		"another size of names":  nil,
 		"a later version":        append([]byte("DIRC\x00\x00\x00\x05"), data[8:]...),

@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -21,7 +20,7 @@ const (
 )
 
 // errLinks: the rest of an index's gitlinks would not be watched.
-var errLinks = fmt.Errorf("it records more repositories, or deeper ones, than %d directories can hold", maxLinks)
+var errLinks = errors.New("it records more repositories, or deeper ones, than can be watched")
 
 // addIndex starts watching what the index records. Where a repository is by now, it is the user's.
 func (g *Guard) addIndex(ix indexFile) error {
