@@ -47,6 +47,7 @@ type Guard struct {
 	linked     map[string]bool // directories that an index records as repositories: whether there may be none
 	linkDirs   int             // how many directories are watched only because of indexes
 	unseen     map[string]bool // directories that cannot be watched, and were reported
+	leases     leases          // on indexes
 	sweeper    *sweeper
 	early      []Hit // for Run to report
 }
@@ -66,7 +67,8 @@ func NewGuard(p Plan, quarantine string) (*Guard, error) {
 	}
 	g := &Guard{top: p.ws, watch: map[string]map[string]file{}, quarantine: q, inotify: os.NewFile(uintptr(fd), "inotify"),
 		dirs: map[int32]*os.File{}, left: map[string]file{}, lost: map[string]bool{},
-		hasIndex: map[string]bool{}, linked: map[string]bool{}, unseen: map[string]bool{}, sweeper: newSweeper(p, q)}
+		hasIndex: map[string]bool{}, linked: map[string]bool{}, unseen: map[string]bool{},
+		leases: leases{refused: map[string]bool{}, held: map[string]*os.File{}}, sweeper: newSweeper(p, q)}
 	for dir, names := range p.watch {
 		g.watch[dir] = maps.Clone(names)
 	}
@@ -93,6 +95,7 @@ func (g *Guard) Close() error {
 		d.Close()
 	}
 	g.dirs = nil
+	g.leases.Close()
 	return errors.Join(g.quarantine.Close(), g.inotify.Close())
 }
 
@@ -114,6 +117,7 @@ func (g *Guard) Run(ctx context.Context, onHit func(Hit)) error {
 	sweeping.Go(func() { g.sweeper.run(ctx, report) })
 	err := g.follow(ctx, report)
 	g.all(report)
+	g.leases.Close()
 	cancel()
 	sweeping.Wait()
 	return err
@@ -131,7 +135,9 @@ func (g *Guard) all(onHit func(Hit)) {
 
 // follow acts on events until ctx is done.
 func (g *Guard) follow(ctx context.Context, onHit func(Hit)) error {
-	defer context.AfterFunc(ctx, func() { _ = g.inotify.SetReadDeadline(time.Unix(1, 0)) })()
+	wake := func() { _ = g.inotify.SetReadDeadline(time.Unix(1, 0)) }
+	defer context.AfterFunc(ctx, wake)()
+	defer onLeaseBroken(wake)()
 	for _, h := range g.early {
 		onHit(h)
 	}
@@ -141,6 +147,14 @@ func (g *Guard) follow(ctx context.Context, onHit func(Hit)) error {
 		n, err := g.inotify.Read(buf)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = g.inotify.SetReadDeadline(time.Time{})
+			if ctx.Err() != nil { // as AfterFunc may have run just before that
+				return nil
+			}
+			g.keepIndexes(onHit)
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("cannot guard the workspace: %w", err)

@@ -5,8 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // Links: git looks into every directory that an index records as a repository (a gitlink), and a mere git
@@ -24,6 +22,7 @@ var errLinks = errors.New("it records more repositories, or deeper ones, than ca
 
 // addIndex starts watching what the index records. Where a repository is by now, it is the user's.
 func (g *Guard) addIndex(ix indexFile) error {
+	g.leases.probe(filepath.Dir(ix.path), "HEAD")
 	links, err := g.links(ix)
 	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errNoIndex) {
 		return err
@@ -41,8 +40,8 @@ func (g *Guard) addIndex(ix indexFile) error {
 }
 
 // readLinks looks at the repositories that an index records by now. An index that bailey cannot follow goes to the
-// quarantine: then git has nothing staged, and nothing recorded. (Git renames an index into place. Whoever writes
-// it there piece by piece can be caught at it.)
+// quarantine: then git has nothing staged, and nothing recorded. Git renames an index into place. Whoever
+// writes it where it is, is not git, and loses it too.
 func (g *Guard) readLinks(ix indexFile, onHit func(Hit)) {
 	links, err := g.links(ix)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, errNoIndex) {
@@ -60,48 +59,55 @@ func (g *Guard) readLinks(ix indexFile, onHit func(Hit)) {
 	if err == nil {
 		return
 	}
+	g.takeIndex(ix, err, onHit)
+}
+
+// takeIndex moves an index away because of err.
+func (g *Guard) takeIndex(ix indexFile, err error, onHit func(Hit)) {
 	hit := Hit{Kind: HitUnseen, Path: ix.path, Err: err}
 	if dir, err := g.watchDir(filepath.Dir(ix.path)); err == nil && dir != nil {
 		hit = g.quarantine.take(dir, filepath.Base(ix.path))
 	}
+	g.leases.release(ix.path) // not before: somebody may wait for it, to write
 	onHit(hit)
+}
+
+// keepIndexes moves indexes away that somebody wants to write in place.
+func (g *Guard) keepIndexes(onHit func(Hit)) {
+	for _, path := range g.leases.broken() {
+		for _, ix := range g.indexes {
+			if filepath.Dir(ix.path) == filepath.Dir(path) {
+				g.takeIndex(ix, errWriter, onHit)
+			}
+		}
+		g.leases.release(path)
+	}
 }
 
 // links returns the paths, relative to the working tree, that the index records as repositories.
 func (g *Guard) links(ix indexFile) ([]string, error) {
-	idx, err := readIndexFile(ix.path, ix.hash)
+	idx, err := g.readIndexFile(ix.path, ix.hash)
 	if err != nil || idx.shared == "" {
 		return idx.links, err
 	}
-	rest, err := readIndexFile(filepath.Join(filepath.Dir(ix.path), idx.shared), ix.hash)
+	rest, err := g.readIndexFile(filepath.Join(filepath.Dir(ix.path), idx.shared), ix.hash)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, errNoIndex) {
 		return idx.links, nil // a name of zeros is for none; else git fails
 	}
 	return append(idx.links, rest.links...), err
 }
 
-func readIndexFile(path string, hash int) (gitIndex, error) {
-	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
-		Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_NO_SYMLINKS,
-	})
-	if err == unix.ELOOP {
-		return gitIndex{}, errIndex
-	}
-	if err != nil {
-		return gitIndex{}, os.NewSyscallError("openat2", err)
-	}
-	f := os.NewFile(uintptr(fd), path)
-	defer f.Close()
-	info, err := f.Stat()
+func (g *Guard) readIndexFile(path string, hash int) (gitIndex, error) {
+	f, err := g.leases.open(path)
 	if err != nil {
 		return gitIndex{}, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxIndex {
-		return gitIndex{}, errIndex
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxIndex))
+	data, err := io.ReadAll(io.LimitReader(f, maxIndex+1))
 	if err != nil {
 		return gitIndex{}, err
+	}
+	if len(data) > maxIndex {
+		return gitIndex{}, errIndex
 	}
 	return readIndex(data, hash)
 }

@@ -37,7 +37,7 @@ func TestWhatAnIndexRecordsBecomesNoRepository(t *testing.T) {
 		"a link":                               {"git update-index --add --cacheinfo 160000," + some + ",sub", "mkdir sub; ln -s x sub/.git", "sub/.git"},
 		"a parent that is moved in":            {"", "git update-index --add --cacheinfo 160000," + some + ",a/b/sub; mkdir -p x/b/sub/.git; mv x a", "a/b/sub/.git"},
 		"one among packages":                   {"", "mkdir -p node_modules/x/.git; git update-index --add --cacheinfo 160000," + some + ",node_modules/x", "node_modules/x/.git"},
-		"an index that is written in place":    {"", "mkdir -p sub/.git; GIT_INDEX_FILE=$PWD/.git/new git update-index --add --cacheinfo 160000," + some + ",sub; cat .git/new >.git/index", "sub/.git"},
+		"an index that is written in place":    {"", "mkdir -p sub/.git; GIT_INDEX_FILE=$PWD/.git/new git update-index --add --cacheinfo 160000," + some + ",sub; cat .git/new >.git/index", ".git/index"},
 		"a gitlink whose path is in no index":  {"git update-index --split-index", "git update-index --cacheinfo 160000," + some + ",f", ".git/index"},
 		"a link for an index":                  {"", "mv .git/index i; ln -s ../i .git/index", ".git/index"},
 		"an index of more than can be watched": {"", "for i in $(seq 1001); do echo \"160000 " + some + "\td$i/s\"; done | git update-index --index-info", ".git/index"},
@@ -51,6 +51,43 @@ func TestWhatAnIndexRecordsBecomesNoRepository(t *testing.T) {
 			hits, _ := guarded(t, ws)
 			shell(t, ws, c.attack)
 			expectMoved(t, hits, ws+"/"+c.moved)
+		})
+	}
+}
+
+func TestAnIndexCannotBeChangedBehindTheGuard(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git here")
+	}
+	for what, open := range map[string]func(ws string) (*os.File, error){
+		"the index itself": func(ws string) (*os.File, error) { return os.OpenFile(ws+"/.git/index", os.O_RDWR, 0) },
+		"another name of it": func(ws string) (*os.File, error) {
+			if err := os.Link(ws+"/.git/index", ws+"/other"); err != nil {
+				return nil, err
+			}
+			return os.OpenFile(ws+"/other", os.O_RDWR, 0)
+		},
+		"before it was the index": func(ws string) (*os.File, error) {
+			f, err := os.OpenFile(ws+"/staged", os.O_RDWR, 0)
+			return f, errors.Join(err, os.Rename(ws+"/staged", ws+"/.git/index"))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			ws := tempDir(t)
+			shell(t, ws, "git init -q; echo 1 >f; git add f; git commit -qm first; cp .git/index staged")
+			l := leases{refused: map[string]bool{}}
+			if l.probe(ws+"/.git", "HEAD"); l.refused[ws+"/.git"] {
+				t.Skip("this file system has no leases")
+			}
+			hits, _ := guarded(t, ws)
+			expectQuiet(t, hits, ws) // by now the guard has read everything
+			f, err := open(ws)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			expectMoved(t, hits, ws+"/.git/index")
+			shell(t, ws, "git reset -q; git status; git add f; git commit -q --allow-empty -m second")
 		})
 	}
 }
