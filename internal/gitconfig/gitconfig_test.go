@@ -59,3 +59,58 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestOnlyWhatGitWritesItselfIsHarmless(t *testing.T) {
+	for text, want := range map[string]bool{
+		"":                            true,
+		"[core]\n\tbare = false\n":    true,
+		"[core]\n; x\n# y\nbare=true": true,
+		"[remote \"origin\"]\n\turl = https://x.test/a b.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tmerge = refs/heads/main\n": true,
+		"[core]\n\tfsmonitor = evil\n":                      false,
+		"[CORE]\n\tFsMonitor = evil\n":                      false,
+		"[core] fsmonitor = evil\n":                         false,
+		"[core]fsmonitor=a]\n":                              false,
+		"[core]\n\tbare = x\\\n\tfsmonitor = evil\n":        false,
+		"[core]\n\tbare = \"\n\tfsmonitor = evil\n":         false,
+		"[core]\n\tbare = x\r\tfsmonitor = evil\n":          false,
+		"[core]\n\tbare\n":                                  false,
+		"[core]\n\tworktree = /home/ann\n":                  false,
+		"[core.x]\n\tbare = false\n":                        false,
+		"[remote \"x\"] url = \"]\n\tfetch = y\n":           false,
+		"[remote \"x]\n\turl = y\n":                         false,
+		"[remote \"x\"]\n\tuploadpack = evil\n":             false,
+		"[remote \"x\"]\n\tvcs = evil\n":                    false,
+		"[include]\n\tpath = evil\n":                        false,
+		"[includeIf \"gitdir:/\"]\n\tpath = evil\n":         false,
+		"[filter \"x\"]\n\tclean = evil\n":                  false,
+		"[alias]\n\tst = !evil\n":                           false,
+		"\xef\xbb\xbf[core]\n\tfsmonitor = evil\n":          false,
+		"bare = false\n":                                    false,
+		"[merge \"x\"]\n\tdriver = evil\n":                  false,
+		"[submodule \"x\"]\n\tupdate = !evil\n":             false,
+		"[core]\n\thookspath = evil\n":                      false,
+		"[protocol \"ext\"]\n\tallow = always\n":            false,
+		"[url \"ext::sh\"]\n\tinsteadOf = https://x.test\n": false,
+	} {
+		if got := Harmless([]byte(text)); got != want {
+			t.Errorf("%q is harmless: %v", text, got)
+		}
+	}
+}
+
+// What is called harmless has in Parse's eyes no other settings than the list's.
+func FuzzHarmless(f *testing.F) {
+	for _, seed := range []string{"[core]\n\tbare = false\n", "[core]\nx=\\\n", "[remote \"a\"]\nurl=b", "[a]b=c]"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if !Harmless(data) {
+			return
+		}
+		for _, s := range Parse(data) {
+			if !slices.Contains(harmless(s.Section), s.Key) {
+				t.Errorf("%q sets %q", data, s)
+			}
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
@@ -34,15 +35,19 @@ func (s *supervisor) placeGuards() ([]*workspace.Guard, error) {
 	return guards, nil
 }
 
-// runGuards acts on what the guards see until ctx ends. A guard that ends before is the sandbox's end: an agent
-// can use up what a guard needs, and nothing goes on with less protection than it started with.
+// runGuards acts on what the guards see until endGuards or the end of ctx. A guard that ends before, or cannot
+// watch what it should, is the sandbox's end: an agent can use up what a guard needs, and nothing goes on
+// with less protection than it started with.
 func (s *supervisor) runGuards(ctx context.Context, guards []*workspace.Guard) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	s.endGuards = func() { cancel(); running.Wait() }
 	for _, g := range guards {
-		s.work.Go(func() {
+		running.Go(func() {
 			if err := g.Run(ctx, s.report); err != nil && ctx.Err() == nil {
 				s.log.Error("a workspace is not guarded any more", "error", err)
 				s.notice("the workspace is not guarded any more: " + err.Error())
-				s.askOnce.Do(func() { close(s.stopAsked) })
+				s.askStop()
 			}
 		})
 	}
@@ -60,9 +65,12 @@ func (s *supervisor) report(h workspace.Hit) {
 	case workspace.HitLeft:
 		text = fmt.Sprintf("%q appeared, which programs on this host would execute, and it is still there: %v", h.Path, h.Err)
 	case workspace.HitRepository:
-		text = fmt.Sprintf("%q is a new repository with the agent's own configuration: look at it before you run git there", h.Path)
+		text = fmt.Sprintf("%q is a new repository, made in the sandbox: do not run git there on the host while the sandbox runs", h.Path)
 	case workspace.HitReplaced:
 		text = fmt.Sprintf("%q was replaced from outside the sandbox and is not protected until the next start", h.Path)
+	case workspace.HitUnseen:
+		text = fmt.Sprintf("%q is not watched for what programs on this host would execute, so the sandbox ends: %v", h.Path, h.Err)
+		s.askStop()
 	default:
 		return
 	}

@@ -36,10 +36,13 @@ func (s *supervisor) Stats(ctx context.Context) (sandbox.Stats, error) { return 
 
 // Stop implements api.Supervisor.
 func (s *supervisor) Stop(context.Context) error {
-	s.askOnce.Do(func() { close(s.stopAsked) })
+	s.askStop()
 	<-s.stopped
 	return nil
 }
+
+// askStop has the sandbox end, as when somebody stops it.
+func (s *supervisor) askStop() { s.askOnce.Do(func() { close(s.stopAsked) }) }
 
 // Stream implements api.Supervisor.
 func (s *supervisor) Stream(ctx context.Context) (net.Conn, func(), error) {

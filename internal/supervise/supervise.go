@@ -80,8 +80,9 @@ type supervisor struct {
 	caps    sandbox.Capabilities
 	machine sandbox.Machine
 	started time.Time
-	work    sync.WaitGroup // egress, guards and the agent's watcher
+	work    sync.WaitGroup // egress and the agent's watcher
 
+	endGuards func()        // waits for what the guards do last; nothing may run in the sandbox by then
 	changed   chan struct{} // buffered by one: clients or agent have changed
 	stopAsked chan struct{} // closed by the first Stop
 	stopped   chan struct{} // closed when the machine has ended
@@ -124,6 +125,7 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	defer s.work.Wait()
 	defer cancel()
 	s.runGuards(background, guards)
+	defer func() { s.endGuards() }()
 	if err := failpoint.Hit("supervise.guarded"); err != nil {
 		return err
 	}
@@ -216,6 +218,7 @@ func (s *supervisor) stopMachine() {
 			s.log.Error("cannot stop the machine", "error", err)
 		}
 		s.closeWatcher()
+		s.endGuards()
 		close(s.stopped)
 	})
 }

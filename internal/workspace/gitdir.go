@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/bailey-sandbox/bailey/internal/gitconfig"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
@@ -34,6 +35,7 @@ func (p *planner) dotGit(dir string, e fs.DirEntry) {
 	if e.IsDir() {
 		p.addFirm(sandbox.MountPinned, rel) // else it could be moved away, and a copy be made with another config
 		p.gitDir(rel)
+		p.index(filepath.Join(p.ws, rel), filepath.Join(p.ws, dir))
 		return
 	}
 	target := filepath.Join(p.ws, rel) // of a link
@@ -60,6 +62,7 @@ func (p *planner) dotGit(dir string, e fs.DirEntry) {
 		if err == nil && inside != "." {
 			p.addFirm(sandbox.MountPinned, inside)
 			p.gitDir(inside)
+			p.index(real, filepath.Join(p.ws, dir))
 		}
 	case dir == "." && e.Type().IsRegular():
 		p.pointer = real
@@ -71,10 +74,11 @@ func (p *planner) dotGit(dir string, e fs.DirEntry) {
 // gitDir protects what makes git execute or read something else in the git directory rel, also in those of
 // its submodules and linked worktrees.
 func (p *planner) gitDir(rel string) {
-	if p.gitDirs[rel] || !p.left.spend() {
+	abs := filepath.Join(p.ws, rel)
+	if p.plan.known[abs] || !p.left.spend() {
 		return
 	}
-	p.gitDirs[rel] = true
+	p.plan.known[abs] = true
 	for _, name := range gitPrivate() {
 		p.addFirm(sandbox.MountProtected, path.Join(rel, name))
 		p.guardName(path.Join(rel, name))
@@ -92,12 +96,35 @@ func (p *planner) gitDir(rel string) {
 	}
 	worktrees, _ := p.tree.ReadDir(path.Join(rel, "worktrees"))
 	for _, w := range worktrees {
+		p.plan.known[filepath.Join(abs, "worktrees", w.Name())] = true
 		for _, name := range []string{"config.worktree", "commondir", "gitdir"} {
 			p.addFirm(sandbox.MountProtected, path.Join(rel, "worktrees", w.Name(), name))
 			p.guardName(path.Join(rel, "worktrees", w.Name(), name))
 		}
 	}
 	p.modules(path.Join(rel, "modules"))
+}
+
+// index notes that the git directory gitDir has the index of the working tree top. Both are absolute.
+func (p *planner) index(gitDir, top string) {
+	if p.readOnly {
+		return
+	}
+	common, err := followLine(gitDir, "commondir")
+	if err != nil {
+		common = gitDir
+	}
+	hash := 20
+	if tree, err := openBeneath(common); err == nil {
+		defer tree.Close()
+		data, _ := tree.ReadFile("config")
+		for _, s := range gitconfig.Parse(data) {
+			if s.Section == "extensions" && s.Key == "objectformat" && strings.EqualFold(s.Value, "sha256") {
+				hash = 32
+			}
+		}
+	}
+	p.plan.indexes = append(p.plan.indexes, indexFile{filepath.Join(gitDir, "index"), top, hash})
 }
 
 // modules finds the git directories of submodules; their names may have slashes.

@@ -5,7 +5,7 @@ type Hit struct {
 	Kind    HitKind
 	Path    string // absolute; chosen by the agent within limits, so to be escaped before it is shown
 	MovedTo string // for HitMoved: where it is now
-	Err     error  // for HitLeft: why it is still there
+	Err     error  // for HitLeft: why it is still there; for HitUnseen
 }
 
 // HitKind says what was done about a Hit. The zero value is invalid.
@@ -16,11 +16,13 @@ const (
 	HitMoved HitKind = iota + 1
 	// HitLeft: a protected name appeared and is still there.
 	HitLeft
-	// HitRepository: a repository appeared at the top of the workspace. It stays, and its configuration is
-	// the agent's: the host's git had better not be run on it before it was looked at.
+	// HitRepository: a repository appeared. It stays, without what git would execute in it, but until the
+	// sandbox has ended the agent can add that again: the host's git had better not be run in it.
 	HitRepository
 	// HitReplaced: something outside the sandbox replaced or removed a protected file, as git config and
 	// most editors do on saving. The kernel has thereby undone the sandbox's protecting mount, so from now
 	// on the agent can write the new file, until the sandbox is started again.
 	HitReplaced
+	// HitUnseen: what Path has, or has in it, is not watched for the reason Err.
+	HitUnseen
 )

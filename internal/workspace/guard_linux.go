@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,28 +29,36 @@ const events = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_
 // What remains is the time between the appearing and the moving, normally well below a millisecond, in
 // which a host program that happens to look could act on the file; and names in directories that are not
 // watched. Watched are the top of the workspace, the tops of the repositories in it that existed at the
-// start, and their git directories. Protected files that existed need no guard, they are mounts.
+// start, their git directories, and what their indexes record as repositories in them (see links). Protected
+// files that existed need no guard, they are mounts. New repositories are looked for everywhere (see sweeper).
 //
 // A Guard cannot tell the user from the agent: a protected file that the user makes on the host during
 // the run goes to the quarantine as well.
 type Guard struct {
 	top        string
 	watch      map[string]map[string]file // as in Plan, less what has changed since
-	quarantine *os.File
+	quarantine *quarantine
 	inotify    *os.File
 	dirs       map[int32]*os.File // by watch descriptor; File.Name is the path
 	left       map[string]file    // reported and still there, so not to be reported again
 	lost       map[string]bool    // reported as HitReplaced: the user's own from now on
-	count      int
+	indexes    []indexFile
+	hasIndex   map[string]bool // directories of indexes
+	linked     map[string]bool // directories that an index records as repositories: whether there may be none
+	linkDirs   int             // how many directories are watched only because of indexes
+	unseen     map[string]bool // directories that cannot be watched, and were reported
+	leases     leases          // on indexes
+	sweeper    *sweeper
+	early      []Hit // for Run to report
 }
 
 // NewGuard starts watching for what p protects; only Run acts on it, also on what appeared since p was
 // made. The directory quarantine must exist and be out of every sandbox's sight; what is on another file
 // system is renamed where it is. Run or Close ends the watching.
 func NewGuard(p Plan, quarantine string) (*Guard, error) {
-	q, err := os.OpenFile(quarantine, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	q, err := openQuarantine(quarantine)
 	if err != nil {
-		return nil, fmt.Errorf("cannot guard the workspace: %w", err)
+		return nil, err
 	}
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -57,14 +66,24 @@ func NewGuard(p Plan, quarantine string) (*Guard, error) {
 		return nil, sandbox.WithHint(fmt.Errorf("cannot guard the workspace: inotify: %w", err), "allow more watchers: sudo sysctl -w fs.inotify.max_user_instances=1024")
 	}
 	g := &Guard{top: p.ws, watch: map[string]map[string]file{}, quarantine: q, inotify: os.NewFile(uintptr(fd), "inotify"),
-		dirs: map[int32]*os.File{}, left: map[string]file{}, lost: map[string]bool{}}
+		dirs: map[int32]*os.File{}, left: map[string]file{}, lost: map[string]bool{},
+		hasIndex: map[string]bool{}, linked: map[string]bool{}, unseen: map[string]bool{},
+		leases: leases{refused: map[string]bool{}, held: map[string]*os.File{}}, sweeper: newSweeper(p, q)}
 	for dir, names := range p.watch {
 		g.watch[dir] = maps.Clone(names)
+	}
+	for _, ix := range p.indexes {
+		g.hasIndex[filepath.Dir(ix.path)] = true
 	}
 	for dir := range g.watch {
 		if _, err := g.watchDir(dir); err != nil {
 			g.Close()
 			return nil, err
+		}
+	}
+	for _, ix := range p.indexes {
+		if err := g.addIndex(ix); err != nil {
+			g.early = append(g.early, Hit{Kind: HitUnseen, Path: ix.path, Err: err})
 		}
 	}
 	return g, nil
@@ -76,24 +95,66 @@ func (g *Guard) Close() error {
 		d.Close()
 	}
 	g.dirs = nil
+	g.leases.Close()
 	return errors.Join(g.quarantine.Close(), g.inotify.Close())
 }
 
-// Run moves away what appears, and calls onHit for it from its own goroutine, until ctx is done; then it
-// returns nil and the Guard is closed, but for what that takes the kernel: some 15 ms until nobody looks at
-// the inotify instance any more (an SRCU grace period), for which nobody need wait. Any other return
+// Run moves away what appears, and calls onHit for it, never twice at the same time, until ctx is done; by then
+// nothing may run in the sandbox any more, so that what Run does last, looking at everything once more, is
+// final. It returns nil and the Guard is closed, but for what that takes the kernel: some 15 ms until nobody
+// looks at the inotify instance any more (an SRCU grace period), for which nobody need wait. Any other return
 // means that nobody guards any more.
 func (g *Guard) Run(ctx context.Context, onHit func(Hit)) error {
 	defer func() { go g.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = g.inotify.SetReadDeadline(time.Unix(1, 0)) })()
-	for _, wd := range slices.Sorted(maps.Keys(g.dirs)) {
-		g.scan(g.dirs[wd], onHit)
+	var reporting sync.Mutex
+	report := func(h Hit) {
+		reporting.Lock()
+		defer reporting.Unlock()
+		onHit(h)
 	}
+	var sweeping sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	sweeping.Go(func() { g.sweeper.run(ctx, report) })
+	err := g.follow(ctx, report)
+	g.all(report)
+	g.leases.Close()
+	cancel()
+	sweeping.Wait()
+	return err
+}
+
+// all looks at everything that is watched.
+func (g *Guard) all(onHit func(Hit)) {
+	for _, dir := range slices.Sorted(maps.Keys(g.watch)) {
+		g.rescan(dir, onHit)
+	}
+	for _, ix := range g.indexes {
+		g.readLinks(ix, onHit)
+	}
+}
+
+// follow acts on events until ctx is done.
+func (g *Guard) follow(ctx context.Context, onHit func(Hit)) error {
+	wake := func() { _ = g.inotify.SetReadDeadline(time.Unix(1, 0)) }
+	defer context.AfterFunc(ctx, wake)()
+	defer onLeaseBroken(wake)()
+	for _, h := range g.early {
+		onHit(h)
+	}
+	g.all(onHit)
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := g.inotify.Read(buf)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = g.inotify.SetReadDeadline(time.Time{})
+			if ctx.Err() != nil { // as AfterFunc may have run just before that
+				return nil
+			}
+			g.keepIndexes(onHit)
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("cannot guard the workspace: %w", err)
@@ -104,22 +165,16 @@ func (g *Guard) Run(ctx context.Context, onHit func(Hit)) error {
 			end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(b[12:]))
 			name := strings.TrimRight(string(b[unix.SizeofInotifyEvent:end]), "\x00")
 			b = b[end:]
-			if err := g.event(wd, mask, name, onHit); err != nil {
-				return err
-			}
+			g.event(wd, mask, name, onHit)
 		}
 	}
 }
 
 // event handles one event. What it says is only a reason to look: by now things may be different.
-func (g *Guard) event(wd int32, mask uint32, name string, onHit func(Hit)) error {
+func (g *Guard) event(wd int32, mask uint32, name string, onHit func(Hit)) {
 	if mask&unix.IN_Q_OVERFLOW != 0 {
-		for dir := range g.watch {
-			if err := g.rescan(dir, onHit); err != nil {
-				return err
-			}
-		}
-		return nil
+		g.all(onHit)
+		return
 	}
 	dir := g.dirs[wd]
 	switch {
@@ -129,31 +184,37 @@ func (g *Guard) event(wd int32, mask uint32, name string, onHit func(Hit)) error
 		_, _ = unix.InotifyRmWatch(int(g.inotify.Fd()), uint32(wd))
 		delete(g.dirs, wd)
 		dir.Close()
+		g.rescan(dir.Name(), onHit) // or has taken it, and this event came after that was seen
 	default:
-		g.changed(dir, name, onHit)
-		g.look(dir, name, onHit)
-		if path := filepath.Join(dir.Name(), name); g.watch[path] != nil {
-			return g.rescan(path, onHit)
+		if mask&unix.IN_MODIFY == 0 {
+			g.changed(dir, name, onHit)
+			g.look(dir, name, onHit)
+		}
+		path := filepath.Join(dir.Name(), name)
+		g.rescan(path, onHit)
+		for _, ix := range g.indexes {
+			if ix.path == path {
+				g.readLinks(ix, onHit)
+			}
 		}
 	}
-	return nil
 }
 
 // rescan looks at the directory path, which may be another one than before, and at those below it.
-func (g *Guard) rescan(path string, onHit func(Hit)) error {
+func (g *Guard) rescan(path string, onHit func(Hit)) {
 	for _, below := range slices.Sorted(maps.Keys(g.watch)) {
 		if !within(below, path) {
 			continue
 		}
 		dir, err := g.watchDir(below)
-		if err != nil {
-			return err
+		if err != nil && !g.unseen[below] {
+			g.unseen[below] = true // an agent can use up what the kernel allows a user
+			onHit(Hit{Kind: HitUnseen, Path: below, Err: err})
 		}
 		if dir != nil {
 			g.scan(dir, onHit)
 		}
 	}
-	return nil
 }
 
 // watchDir watches the directory path unless it does not exist or is reached through a link.
@@ -170,7 +231,11 @@ func (g *Guard) watchDir(path string) (*os.File, error) {
 		return nil, fmt.Errorf("cannot guard %s: %w", path, err)
 	}
 	dir := os.NewFile(uintptr(fd), path)
-	wd, err := unix.InotifyAddWatch(int(g.inotify.Fd()), fmt.Sprintf("/proc/self/fd/%d", fd), events)
+	mask := uint32(events)
+	if g.hasIndex[path] {
+		mask |= unix.IN_MODIFY // git renames an index into place; an agent may not
+	}
+	wd, err := unix.InotifyAddWatch(int(g.inotify.Fd()), fmt.Sprintf("/proc/self/fd/%d", fd), mask)
 	if err != nil {
 		dir.Close()
 		return nil, sandbox.WithHint(fmt.Errorf("cannot guard %s: inotify: %w", path, err), "sysctl fs.inotify.max_user_watches")
@@ -268,7 +333,7 @@ func (g *Guard) look(dir *os.File, name string, onHit func(Hit)) {
 	case !guarded, g.lost[path], now == planned, now == g.left[path]:
 	case planned != file{} && !planned.link:
 		g.changed(dir, name, onHit)
-	case name == ".git" && st.Mode&unix.S_IFMT == unix.S_IFDIR:
+	case name == ".git" && st.Mode&unix.S_IFMT == unix.S_IFDIR && !g.linked[dir.Name()]:
 		g.left[path] = now
 		onHit(Hit{Kind: HitRepository, Path: path})
 	default:
@@ -276,37 +341,11 @@ func (g *Guard) look(dir *os.File, name string, onHit func(Hit)) {
 	}
 }
 
-// maxTries bounds how often an agent can make a move fail.
-const maxTries = 100
-
-// move puts the name into the quarantine, whatever it is by now, or, where that is on another file system,
-// under another name in the same directory: what tools look for is the name.
+// move puts the name into the quarantine, whatever it is by now.
 func (g *Guard) move(dir *os.File, name string, now file) Hit {
-	path := filepath.Join(dir.Name(), name)
-	into, where := int(g.quarantine.Fd()), g.quarantine.Name()
-	var err error
-	for range maxTries {
-		g.count++
-		to := fmt.Sprintf("%s-%d-%s", time.Now().UTC().Format("20060102T150405.000"), g.count, strings.TrimLeft(name, "."))
-		if where != g.quarantine.Name() {
-			to = "quarantined-" + to
-		}
-		err = unix.Renameat2(int(dir.Fd()), name, into, to, unix.RENAME_NOREPLACE)
-		switch err {
-		case nil:
-			return Hit{Kind: HitMoved, Path: path, MovedTo: filepath.Join(where, to)}
-		case unix.EEXIST:
-		case unix.EXDEV:
-			into, where = int(dir.Fd()), dir.Name()
-		case unix.EACCES:
-			// The agent may have made the directory, or the one in it, read-only to its owner.
-			regain(dir)
-			allow(int(dir.Fd()), name)
-		default:
-			g.left[path] = now
-			return Hit{Kind: HitLeft, Path: path, Err: fmt.Errorf("cannot move %s away: %w", path, err)}
-		}
+	h := g.quarantine.take(dir, name)
+	if h.Kind == HitLeft {
+		g.left[h.Path] = now
 	}
-	g.left[path] = now
-	return Hit{Kind: HitLeft, Path: path, Err: fmt.Errorf("cannot move %s away: %w", path, err)}
+	return h
 }

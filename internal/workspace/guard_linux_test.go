@@ -159,7 +159,10 @@ func TestGuardLeavesTheRestAlone(t *testing.T) {
 	write(t, ws+"/.envrc", "old")
 	write(t, ws+"/sub/x", "")
 	hits, _ := guarded(t, ws)
-	write(t, ws+"/.git/index", "x")
+	write(t, ws+"/.git/index.lock", "x")
+	if err := os.Rename(ws+"/.git/index.lock", ws+"/.git/index"); err != nil { // as git does
+		t.Fatal(err)
+	}
 	write(t, ws+"/.git/refs/heads/main", "x")
 	write(t, ws+"/.claude/commands/x.md", "x")
 	write(t, ws+"/sub/.vscode/tasks.json", "x") // no top of a repository
@@ -192,7 +195,7 @@ func TestGuardReportsWhatItMustNotMove(t *testing.T) {
 	}
 }
 
-func TestGuardRenamesWhereTheQuarantineIsOnAnotherFileSystem(t *testing.T) {
+func TestGuardRenamesWhatItCannotMoveToAnotherFileSystem(t *testing.T) {
 	const shm = "/dev/shm"
 	var ids [2]file
 	ws := tempDir(t)

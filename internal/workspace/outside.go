@@ -56,6 +56,7 @@ func (p *planner) worktree() error {
 	p.bind(admin, false)
 	p.protect(filepath.Join(admin, "gitdir"), filepath.Join(admin, "commondir"), filepath.Join(admin, "config.worktree"))
 	p.guard(filepath.Join(admin, "config.worktree"))
+	p.index(admin, p.ws)
 	for _, name := range []string{"objects", "refs", "logs", "reftable"} {
 		p.bind(filepath.Join(common, name), false)
 	}
@@ -94,6 +95,7 @@ func (p *planner) submodule() error {
 	}
 	p.bind(p.pointer, p.readOnly)
 	if !p.readOnly {
+		p.index(p.pointer, p.ws)
 		for _, name := range gitPrivate() {
 			p.protect(filepath.Join(p.pointer, name))
 			p.guard(filepath.Join(p.pointer, name))

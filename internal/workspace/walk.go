@@ -101,6 +101,9 @@ func (p *planner) listedBehind(rel string) {
 // guardTree has the names of hostExecuted guarded in the root of a working tree.
 func (p *planner) guardTree(dir string) {
 	p.guardName(path.Join(dir, ".git"))
+	if !p.plan.known[filepath.Join(p.ws, dir)] {
+		p.guardName(path.Join(dir, "HEAD")) // with objects and refs beside it, git takes the directory itself for a repository
+	}
 	for _, name := range hostExecuted() {
 		p.guardName(path.Join(dir, name))
 	}

@@ -33,8 +33,18 @@ type Plan struct {
 	Mounts  []sandbox.Mount // in order
 	Notices []Notice
 
-	ws    string
-	watch map[string]map[string]file // directory → names that nobody may add there, as planning found them
+	ws      string
+	watch   map[string]map[string]file // directory → names that nobody may add there, as planning found them
+	known   map[string]bool            // the git directories that were planned for: the user's own
+	indexes []indexFile
+	partial bool // not all of the workspace was looked at, so that there may be git directories of the user's besides
+}
+
+// indexFile is the index of a working tree in the workspace.
+type indexFile struct {
+	path string
+	top  string // of the working tree
+	hash int    // how long the object names in it are, in bytes
 }
 
 // file is what a name led to, the zero value nothing.
@@ -53,7 +63,6 @@ type planner struct {
 	left     budget
 	listed   map[string]bool              // hostExecuted
 	kinds    map[string]sandbox.MountKind // by relative path
-	gitDirs  map[string]bool              // those that were planned for
 	pointer  string                       // where the workspace's own .git file leads, outside of it
 }
 
@@ -70,9 +79,9 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 	}
 	defer tree.Close()
 	p := &planner{
-		plan: Plan{ws: ws, watch: map[string]map[string]file{}},
+		plan: Plan{ws: ws, watch: map[string]map[string]file{}, known: map[string]bool{}},
 		ws:   ws, readOnly: readOnly, tree: tree, opts: opts,
-		left: newBudget(), kinds: map[string]sandbox.MountKind{}, gitDirs: map[string]bool{},
+		left: newBudget(), kinds: map[string]sandbox.MountKind{},
 		listed: map[string]bool{},
 	}
 	for _, name := range hostExecuted() {
@@ -96,6 +105,7 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 		p.plan.Mounts = append(p.plan.Mounts, sandbox.Mount{Kind: kind, Target: filepath.Join(ws, rel)})
 	}
 	p.outside()
+	p.plan.partial = p.left.over
 	return p.plan, nil
 }
 
