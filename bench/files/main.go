@@ -8,14 +8,11 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/bailey-sandbox/bailey/bench/compare"
 	"github.com/bailey-sandbox/bailey/bench/yard"
@@ -44,24 +41,7 @@ func works(module, modules string) []work {
 // many makes the tree: a hundred directories of small files.
 const many = `i=0; while [ $i -lt 100 ]; do mkdir d$i; j=0; while [ $j -lt 200 ]; do echo "file $i $j" > d$i/f$j; j=$((j+1)); done; i=$((i+1)); done; `
 
-func main() {
-	rounds := flag.Int("n", 5, "`ROUNDS` that are measured, after one to warm up")
-	asJSON := flag.Bool("json", false, "print JSON")
-	program := flag.String("bailey", "", "the `PROGRAM` to measure; built from this module when empty")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	report, err := bench(ctx, *program, *rounds)
-	if err == nil && *asJSON {
-		err = report.JSON(os.Stdout)
-	} else if err == nil {
-		err = report.Table(os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "files:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(compare.Main("files", 5, bench)) }
 
 func bench(ctx context.Context, program string, rounds int) (_ compare.Report, err error) {
 	// Not below /tmp, which is a tmpfs on many machines: projects lie on disks.

@@ -8,13 +8,10 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/bench/compare"
@@ -44,24 +41,7 @@ func targets() []compare.Target {
 	}
 }
 
-func main() {
-	rounds := flag.Int("n", 20, "`ROUNDS` that are measured, after one to warm up")
-	asJSON := flag.Bool("json", false, "print JSON")
-	program := flag.String("bailey", "", "the `PROGRAM` to measure; built from this module when empty")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	report, err := bench(ctx, *program, *rounds)
-	if err == nil && *asJSON {
-		err = report.JSON(os.Stdout)
-	} else if err == nil {
-		err = report.Table(os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "start:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(compare.Main("start", 20, bench)) }
 
 func bench(ctx context.Context, program string, rounds int) (_ compare.Report, err error) {
 	dir, err := os.MkdirTemp("", "bench-start-")
