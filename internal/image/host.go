@@ -55,7 +55,7 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 	if t.isDir("/nix/store") {
 		root.Binds = append(root.Binds, sandbox.Mount{Kind: sandbox.MountBind, Source: t.real("/nix/store"), Target: "/nix/store", ReadOnly: true})
 	}
-	root.Files = append(root.Files, synthesised(in)...)
+	root.Files = append(root.Files, synthesised(t, in)...)
 	root.Files = append(root.Files, gitIdentity(t, in)...)
 	root.Links = append(root.Links,
 		sandbox.Symlink{Target: "/etc/mtab", Text: "/proc/self/mounts"},
@@ -69,8 +69,15 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 			mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountHidden, Target: file})
 		}
 	}
+	// It names groups of the host's that the sandbox does not have, and dpkg then refuses to do anything.
+	if info, err := t.stat(statOverride); err == nil && info.Size() > 0 {
+		mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountHidden, Target: statOverride})
+	}
 	return root, mounts, env, nil
 }
+
+// statOverride lists files whose owner dpkg keeps as the administrator set it (dpkg-statoverride(1)).
+const statOverride = "/var/lib/dpkg/statoverride"
 
 // check refuses what would break the format of a synthesised file.
 func (in HostInput) check() error {
