@@ -2,9 +2,7 @@ package image
 
 import (
 	"fmt"
-	"iter"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/bailey-sandbox/bailey/internal/gateway"
@@ -108,28 +106,8 @@ func gitIdentity(t tree, in HostInput) []sandbox.File {
 	return []sandbox.File{{Target: "/etc/gitconfig", Mode: 0o644, Content: content}}
 }
 
-// systemIDs yields the names and numbers of passwd(5) or group(5) that every host of the distribution has: those
-// below 100, which scripts of packages give files to. The others tell what and who is on this one.
-func (t tree) systemIDs(path string) iter.Seq2[string, int] {
-	return func(yield func(string, int) bool) {
-		content, err := t.readFile(path)
-		if err != nil {
-			return
-		}
-		for line := range strings.Lines(string(content)) {
-			fields := strings.Split(strings.TrimSpace(line), ":")
-			if len(fields) < 4 || strings.Trim(fields[0], "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
-				continue
-			}
-			if id, err := strconv.Atoi(fields[2]); err == nil && id > 0 && id < 100 && !yield(fields[0], id) {
-				return
-			}
-		}
-	}
-}
-
 // synthesised are the files whose host versions would name users, hosts and networks.
-func synthesised(t tree, in HostInput) []sandbox.File {
+func synthesised(in HostInput) []sandbox.File {
 	u := in.User
 	passwd := "root:x:0:0:root:/root:/bin/sh\n" +
 		fmt.Sprintf("%s:x:%d:%d:%s:%s:%s\n", u.Name, u.UID, u.GID, u.Name, u.Home, u.Shell)
@@ -137,16 +115,6 @@ func synthesised(t tree, in HostInput) []sandbox.File {
 	if u.Name == "root" { // root's sandbox has a user of another number, which may not shadow the real one
 		passwd = fmt.Sprintf("%s:x:%d:%d:%s:%s:%s\n", u.Name, u.UID, u.GID, u.Name, u.Home, u.Shell)
 		group = fmt.Sprintf("%s:x:%d:\n", u.Name, u.GID)
-	}
-	for name, id := range t.systemIDs("/etc/passwd") {
-		if name != u.Name && id != u.UID {
-			passwd += fmt.Sprintf("%s:x:%d:%d:%s:/nonexistent:/usr/sbin/nologin\n", name, id, id, name)
-		}
-	}
-	for name, id := range t.systemIDs("/etc/group") {
-		if name != u.Name && id != u.GID {
-			group += fmt.Sprintf("%s:x:%d:\n", name, id)
-		}
 	}
 	// 65534 is what every id that is not mapped into the sandbox looks like.
 	if u.UID != 65534 {

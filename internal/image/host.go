@@ -55,7 +55,7 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 	if t.isDir("/nix/store") {
 		root.Binds = append(root.Binds, sandbox.Mount{Kind: sandbox.MountBind, Source: t.real("/nix/store"), Target: "/nix/store", ReadOnly: true})
 	}
-	root.Files = append(root.Files, synthesised(t, in)...)
+	root.Files = append(root.Files, synthesised(in)...)
 	root.Files = append(root.Files, gitIdentity(t, in)...)
 	root.Links = append(root.Links,
 		sandbox.Symlink{Target: "/etc/mtab", Text: "/proc/self/mounts"},

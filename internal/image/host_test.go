@@ -97,7 +97,7 @@ func TestRootOfAScratchHost(t *testing.T) {
 		"/bin": "->usr/bin", "/lib": "->/usr/lib",
 		"/etc/os-release": "->../usr/lib/os-release", "/etc/localtime": "->/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/UTC": "",
 		"/etc/protocols": "tcp 6 TCP", "/etc/alternatives/x": "", "/etc/ssl/certs/": "", "/etc/ssl/private/key": "KEY",
-		"/etc/passwd": "root:x:0:0:r:/:/\nman:x:6:12:m:/var/castle:/bin/sh\neve:x:1001:1001:e:/:/\nada:x:7:7:a:/:/\nadm in:x:8:8:a:/:/\nacme:x:500:500:a:/:/\n", "/etc/shadow": "eve:$y$", "/etc/hostname": "castle", "/etc/hosts": "10.1.2.3 castle",
+		"/etc/passwd": "root:x:0:0\neve:x:1001:1001", "/etc/shadow": "eve:$y$", "/etc/hostname": "castle", "/etc/hosts": "10.1.2.3 castle",
 		"/etc/resolv.conf": "nameserver 10.1.2.3", "/etc/machine-id": strings.Repeat("f", 32), "/etc/gitconfig": "[credential]",
 		"/etc/npmrc":            "registry=https://mirror.test/npm\n",
 		"/etc/pip.conf":         "[global]\nindex-url = https://eve:pw@mirror.test/\n",
@@ -139,7 +139,7 @@ func TestRootOfAScratchHost(t *testing.T) {
 		"/etc/hostname":                  "bailey-x\n",
 		"/etc/machine-id":                strings.Repeat("0123", 8) + "\n",
 		"/etc/resolv.conf":               "nameserver " + gateway.Gateway + "\n",
-		"/etc/passwd":                    "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000:ada:/home/ada:/bin/bash\nman:x:6:6:man:/nonexistent:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+		"/etc/passwd":                    "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000:ada:/home/ada:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
 		"/etc/apt/sources.list.d/a.list": "deb [signed-by=/x] https://mirror.test/debian stable main\n",
 	} {
 		if got, ok := file(root, target); !ok || got != want {
