@@ -10,14 +10,6 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
-// explain adds to a failure to make namespaces what on this host forbids them, and the cure.
-func explain(err error) error {
-	if err == nil || sandbox.Hint(err) != "" {
-		return err
-	}
-	return hintNamespaces(err)
-}
-
 // hintNamespaces looks for the switches that are known to forbid user namespaces, or mounts in them.
 func hintNamespaces(err error) error {
 	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EINVAL) {

@@ -27,6 +27,7 @@ const (
 type mappings struct {
 	uids, gids []syscall.SysProcIDMap
 	helper     bool // newuidmap and newgidmap must write them
+	privileged bool // the host's root made them
 }
 
 // privileged says whether this process is the host's root, who may use any id and translate owners. Root of
@@ -44,7 +45,7 @@ func privileged() bool {
 func mapIDs(u sandbox.User) mappings {
 	if privileged() {
 		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: rootBase, Size: idCount}}
-		return mappings{uids: all, gids: all}
+		return mappings{uids: all, gids: all, privileged: true}
 	}
 	uids, uerr := subordinate("/etc/subuid")
 	gids, gerr := subordinate("/etc/subgid")

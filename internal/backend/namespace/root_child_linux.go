@@ -230,6 +230,11 @@ func (c *child) mountRoot() error {
 		}
 		lower += ":" + at
 	}
+	if !c.plan.Spec.Root.ReadOnly {
+		if err := c.upper("root"); err != nil {
+			return err
+		}
+	}
 	return c.overlay("root", lower, newRoot)
 }
 
@@ -327,14 +332,12 @@ func (c *child) upper(name string) error {
 	return nil
 }
 
-// overlay mounts the lower trees at target, with the upper layer of that name unless the root is read-only.
+// overlay mounts the lower trees at target, with the upper layer of that name, which upper has made, unless
+// the root is read-only.
 func (c *child) overlay(name, lower, target string) error {
 	options := "lowerdir=" + lower + ",userxattr"
 	switch {
 	case !c.plan.Spec.Root.ReadOnly:
-		if err := c.upper(name); err != nil {
-			return err
-		}
 		options += fmt.Sprintf(",upperdir=%s/upper/%s,workdir=%s/work/%s", layerTree, name, layerTree, name)
 	case !strings.Contains(lower, ":"):
 		// A single tree is no overlay.

@@ -118,19 +118,19 @@ func (m *machine) spawn(self string, lock *os.File, user sandbox.User, ids mappi
 	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
 		cmd.SysProcAttr.AmbientCaps = append(cmd.SysProcAttr.AmbientCaps, c)
 	}
-	if privileged() {
+	if ids.privileged {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(user.UID), Gid: uint32(user.GID)}
 	}
 	if !ids.helper {
 		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids.uids, ids.gids
-		cmd.SysProcAttr.GidMappingsEnableSetgroups = privileged()
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = ids.privileged
 	}
 	if err := cmd.Start(); err != nil {
 		control.Close()
 		if errors.Is(err, unix.EBADF) {
 			return sandbox.WithHint(fmt.Errorf("the limit of open files is too low for a sandbox: %w", err), "ulimit -n 1024")
 		}
-		return explain(fmt.Errorf("cannot make the sandbox's namespaces: %w", err))
+		return hintNamespaces(fmt.Errorf("cannot make the sandbox's namespaces: %w", err))
 	}
 	m.control, m.child = control, cmd.Process
 	go func() {
@@ -142,16 +142,15 @@ func (m *machine) spawn(self string, lock *os.File, user sandbox.User, ids mappi
 
 // handOver gives the child its plan and waits until the sandbox stands.
 func (m *machine) handOver(spec sandbox.Spec, ids mappings) error {
-	asRoot := privileged()
 	var trees []*os.File
-	if asRoot {
+	if ids.privileged {
 		var err error
 		if trees, err = openSources(&spec, ids); err != nil {
 			return err
 		}
 		defer closeAll(trees)
 	}
-	memory, err := memoryFile("plan", plan{Spec: spec, Opened: asRoot, Users: asRoot || ids.helper})
+	memory, err := memoryFile("plan", plan{Spec: spec, Opened: ids.privileged, Users: ids.privileged || ids.helper})
 	if err != nil {
 		return err
 	}
