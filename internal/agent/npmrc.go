@@ -116,7 +116,8 @@ func parseBase(base string) (*url.URL, error) {
 		base = "https://registry." + publicDomain
 	}
 	u, err := url.Parse(withSlash(base))
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	// The slash would end up in a query or a fragment, and the package's name after it.
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("npm's configuration names a registry that is no http URL")
 	}
 	return u, nil

@@ -56,7 +56,7 @@ func TestReadRegistry(t *testing.T) {
 }
 
 func TestReadRegistryRefusesWhatIsNoHTTPAddress(t *testing.T) {
-	for _, base := range []string{"file:///etc", "registry.test", "https://", "https://%zz"} {
+	for _, base := range []string{"file:///etc", "registry.test", "https://", "https://%zz", "https://a.test#", "https://a.test/?q"} {
 		home := t.TempDir()
 		if err := os.WriteFile(filepath.Join(home, ".npmrc"), []byte("registry="+base), 0o600); err != nil {
 			t.Fatal(err)
@@ -74,6 +74,7 @@ func FuzzParseNpmrc(f *testing.F) {
 	f.Add("registry=https://a.test/\n@s:registry='x'\n//h/:_authToken=${T}\n")
 	f.Add("${${}=\n[\n=\n//:_auth=")
 	f.Add("//:_authToken=0")
+	f.Add("registry=http://0#")
 	f.Fuzz(func(t *testing.T, text string) {
 		r := parseNpmrc(text, func(name string) string { return "v" })
 		unnamed := &url.URL{Scheme: "https", Host: "any.test", Path: "/a"}
