@@ -49,6 +49,9 @@ type Machine interface {
 	// Flows is every connection that the sandbox opens, and its DNS questions. It is the same value
 	// at every call, nil with NetworkNone, and closed by Stop.
 	Flows() gateway.Source
+	// StateDir is where the host finds the directory of the MountState called source, for as long as the
+	// machine runs. What is in it belongs to the agent.
+	StateDir(source string) string
 	// Stats reads the machine's use of resources.
 	Stats(ctx context.Context) (Stats, error)
 	// Stop ends every process inside and returns when they are gone and nothing is left on the host

@@ -129,7 +129,7 @@ func checkVolumes(volumes []state.Volume, mounts []sandbox.Mount) error {
 
 // seedHome answers the agent's first-run questions in the sandbox's own home. The backend has made that by
 // now, with the owner that it has on this host; nothing runs in the sandbox yet.
-func (p *plan) seedHome(sb *state.Sandbox) error {
+func (p *plan) seedHome(home string, sb *state.Sandbox) error {
 	in := agent.SeedInput{Env: map[string]string{}}
 	for _, kv := range p.spec.Env {
 		key, value, _ := strings.Cut(kv, "=")
@@ -138,7 +138,7 @@ func (p *plan) seedHome(sb *state.Sandbox) error {
 	for _, ws := range sb.Workspaces {
 		in.Workspaces = append(in.Workspaces, ws.Path)
 	}
-	return p.agent.Seed(filepath.Join(sb.Dir, state.HomeDir), in)
+	return p.agent.Seed(home, in)
 }
 
 // makeUser says who the agent is inside. An ordinary user stays who they are. For root it is the owner

@@ -13,7 +13,7 @@ import (
 // bombCases use up what the sandbox was given; the rest of the machine may not notice. Each is small and, where it
 // is about memory or processes, only made as root within a control group.
 func bombCases() []attack {
-	const asRoot = "limits need control groups, which this user cannot have here"
+	const asRoot = "limits need control groups or a file system, which this user cannot have here"
 	limited := func(id string, flags []string, script, lost string) attack {
 		return attack{id: id, group: "resources", own: func(tr *trial) verdict {
 			if !tr.w.root {
@@ -23,6 +23,7 @@ func bombCases() []attack {
 		}}
 	}
 	memory := []string{"--memory", "128m", "--pids", "300"}
+	disk := []string{"--disk", "16m"}
 	return []attack{
 		limited("fork-bomb", []string{"--pids", "40"}, "$PROBE forks 60; echo over", "started 60"),
 		limited("memory-bomb", memory, "$PROBE fill 256", "WON"),
@@ -34,8 +35,9 @@ func bombCases() []attack {
 		}},
 		{id: "watch-bomb", group: "resources", own: watchBomb},
 		{id: "output-flood", group: "resources", own: outputFlood},
-		{id: "disk-without-a-limit", group: "resources", setup: "true", script: "head -c 8M /dev/zero > $HOME/fill && echo WON",
-			documented: "disk space has no limit on this backend; --disk is refused"},
+		limited("disk-bomb", disk, "head -c 64M /dev/zero > $HOME/fill && echo WON; rm -f $HOME/fill", "WON"),
+		limited("disk-bomb-in-the-system", disk, "head -c 64M /dev/zero > /var/tmp/fill && echo WON; rm -f /var/tmp/fill", "WON"),
+		limited("inode-bomb", disk, "mkdir $HOME/many && cd $HOME/many && seq 20000 | xargs touch && echo WON; cd; rm -rf $HOME/many", "WON"),
 	}
 }
 

@@ -37,7 +37,7 @@ func closedCases() []attack {
 		{id: "no-room-for-state", group: "closed", own: without(unix.CLONE_NEWUSER|unix.CLONE_NEWNS, "mount -t tmpfs -o size=64k,mode=0700 full $HOME/.local/state && head -c 1M /dev/zero > $HOME/.local/state/fill 2>/dev/null; true")},
 		{id: "limits-that-cannot-be-had", group: "closed", own: limitsRefused},
 		{id: "backend-that-does-not-exist", group: "closed", own: refusedFlags("--backend", "none")},
-		{id: "image-that-cannot-be-had", group: "closed", own: refusedFlags("--disk", "1g")},
+		{id: "image-that-cannot-be-had", group: "closed", own: refusedFlags("--template", "debian:12")},
 		{id: "downgrade-by-delegation", group: "closed", own: delegation},
 		{id: "supervisor-killed", group: "closed", own: supervisorKilled},
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -48,6 +49,7 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Machine
 	user := spec.User
 	user.UID, user.GID = os.Getuid(), os.Getgid() // nobody else can be had without privileges
 	m := &machine{
+		dir:   spec.Dir,
 		guest: guest.New(guest.Config{User: user, Env: spec.Env, Workdir: spec.Workdir}, b.log),
 		done:  make(chan struct{}),
 	}
@@ -69,6 +71,7 @@ func (*Backend) Recover(context.Context, string, string) error { return nil }
 func (*Backend) Remove(context.Context, string, string) error { return nil }
 
 type machine struct {
+	dir    string
 	guest  *guest.Server
 	flows  gateway.Source // nil without a network
 	serves sync.WaitGroup
@@ -95,6 +98,9 @@ func (m *machine) Guest(context.Context) (net.Conn, error) {
 
 // Flows implements sandbox.Machine.
 func (m *machine) Flows() gateway.Source { return m.flows }
+
+// StateDir implements sandbox.Machine.
+func (m *machine) StateDir(source string) string { return filepath.Join(m.dir, source) }
 
 // Stats implements sandbox.Machine.
 func (m *machine) Stats(context.Context) (sandbox.Stats, error) {

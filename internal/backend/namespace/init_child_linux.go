@@ -160,8 +160,7 @@ func (c *child) receivePlan() error {
 	if err := readMemoryFile(files[0], &c.plan); err != nil {
 		return err
 	}
-	want := len(sources(&c.plan.Spec))
-	for c.plan.Opened && len(c.trees) < want {
+	for len(c.trees) < c.plan.Trees {
 		_, trees, err := receive(c.control)
 		if err != nil {
 			return err

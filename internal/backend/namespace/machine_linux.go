@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ type machine struct {
 	child *os.Process
 	done  chan struct{}
 	group *cgroup.Group
+	disk  *disk  // nil without a limit
+	dir   string // what the machine's own directories lie in
 	flows gateway.Source
 	log   *slog.Logger
 
@@ -30,6 +33,9 @@ type machine struct {
 	control *net.UnixConn
 
 	stop sync.Once
+
+	once     sync.Once
+	released error
 }
 
 // Guest implements sandbox.Machine: one end of a new socket pair goes to the child.
@@ -85,11 +91,26 @@ func (m *machine) Stop(ctx context.Context) error {
 	})
 	select {
 	case <-m.done:
-		return errors.Join(failpoint.Hit("machine.ended"), m.group.Remove())
+		m.once.Do(func() { m.released = errors.Join(failpoint.Hit("machine.ended"), m.release(ctx)) })
+		return m.released
 	case <-time.After(grace):
 		return fmt.Errorf("the sandbox's first process (pid %d) does not end", m.child.Pid)
 	}
 }
+
+// release gives up what a machine that has ended, or never began, holds of the host.
+func (m *machine) release(ctx context.Context) error {
+	var err error
+	if m.disk != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		err = m.disk.close(ctx)
+	}
+	return errors.Join(err, m.group.Remove())
+}
+
+// StateDir implements sandbox.Machine.
+func (m *machine) StateDir(source string) string { return filepath.Join(m.dir, source) }
 
 // Stats implements sandbox.Machine.
 func (m *machine) Stats(context.Context) (sandbox.Stats, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,7 @@ import (
 // openSources, as root, opens every host tree of the plan as a detached mount whose owners are translated
 // to ids of the inside. An ordinary user cannot do this, and need not: the child opens them itself, with
 // exactly the user's own rights.
-func openSources(spec *sandbox.Spec, m mappings) (trees []*os.File, err error) {
+func openSources(spec *sandbox.Spec, d *disk, m mappings) (trees []*os.File, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(trees)
@@ -22,7 +23,17 @@ func openSources(spec *sandbox.Spec, m mappings) (trees []*os.File, err error) {
 	}()
 	idmaps := idMapper{user: spec.User, ids: m, made: map[string]*os.File{}}
 	defer idmaps.close()
+	if d != nil {
+		fd, err := unix.FcntlInt(d.mount.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		trees = append(trees, os.NewFile(uintptr(fd), diskFile))
+	}
 	for _, s := range sources(spec) {
+		if d != nil && s.state {
+			continue
+		}
 		fd, err := unix.OpenTree(unix.AT_FDCWD, s.path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
 			return trees, fmt.Errorf("cannot open %s: %w", s.path, err)
@@ -85,20 +96,21 @@ func (im idMapper) close() {
 	}
 }
 
-// prepareDirs makes the machine's own directories, with the owners that they have inside.
-func prepareDirs(spec *sandbox.Spec, m mappings) error {
+// prepareDirs makes the machine's own directories in dir, with the owners that they have inside.
+func prepareDirs(dir string, spec *sandbox.Spec, m mappings) error {
 	uid, gid := hostID(m.uids, spec.User.UID), hostID(m.gids, spec.User.GID)
 	for _, s := range sources(spec) {
 		if !s.state {
 			continue
 		}
-		switch err := os.Mkdir(s.path, 0o700); {
+		path := dir + strings.TrimPrefix(s.path, spec.Dir)
+		switch err := os.Mkdir(path, 0o700); {
 		case errors.Is(err, os.ErrExist):
 		case err != nil:
-			return fmt.Errorf("cannot make %s: %w", s.path, err)
+			return fmt.Errorf("cannot make %s: %w", path, err)
 		default:
-			if err := os.Chown(s.path, uid, gid); err != nil {
-				return fmt.Errorf("cannot give %s to the sandbox: %w", s.path, err)
+			if err := os.Chown(path, uid, gid); err != nil {
+				return fmt.Errorf("cannot give %s to the sandbox: %w", path, err)
 			}
 		}
 	}

@@ -34,7 +34,7 @@ func (b *Backend) Probe(context.Context) (sandbox.Capabilities, error) {
 	caps := sandbox.Capabilities{
 		Isolation: "linux namespaces, seccomp, no capabilities; the host's kernel is shared",
 		Users:     usersSupport(),
-		Disk:      sandbox.No("needs a file system with quotas; the namespace backend sets none"),
+		Disk:      diskSupport(),
 		Gateway:   sandbox.Yes(),
 		Overlay:   sandbox.Yes(),
 	}

@@ -13,9 +13,9 @@ const Child = "namespace-init"
 // synthesised files outgrows a datagram.
 type plan struct {
 	Spec sandbox.Spec
-	// Opened says that the host trees (see sources) arrive as descriptors. Otherwise the child opens them
+	// Trees is how many host trees (see sources) arrive as descriptors. When none does the child opens them
 	// by path itself.
-	Opened bool
+	Trees int
 	// Users says that a range of ids is mapped, so that inside root exists and other users can be had.
 	Users bool
 }
@@ -50,6 +50,10 @@ func sources(spec *sandbox.Spec) []source {
 	}
 	return list
 }
+
+// hasDisk says whether the machine's own directories lie on a disk of limited size. It is then handed over in
+// their place, before all other trees.
+func hasDisk(spec *sandbox.Spec) bool { return spec.Limits.Disk != 0 }
 
 // layersDir, in the machine's directory, holds upper/ and work/ of every overlay.
 const layersDir = "layers"

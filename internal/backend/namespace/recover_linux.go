@@ -23,16 +23,20 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
-// lockFile, in the machine's directory, is locked by the supervisor while it starts the machine and by the
+// machineLock, in the machine's directory, is locked by the supervisor while it starts the machine and by the
 // machine's first process for as long as that lives. An overlay must never be used by two machines.
-const lockFile = "machine.lock"
+const machineLock = "machine.lock"
 
 // lockWait bounds how long a start waits for the previous machine to be gone. A machine whose supervisor
 // died ends by itself, within moments.
 const lockWait = 5 * time.Second
 
 func lockMachine(ctx context.Context, dir string) (*os.File, error) {
-	path := filepath.Join(dir, lockFile)
+	return lockFile(ctx, filepath.Join(dir, machineLock))
+}
+
+// lockFile opens the file at path, which is made when it is not there, and waits for its lock.
+func lockFile(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the machine's lock: %w", err)

@@ -20,6 +20,7 @@ const (
 	newRoot   = stage + "/root"
 	baseTree  = stage + "/base"   // the root's own lower layer: synthesised files and mount points
 	layerTree = stage + "/layers" // the machine's layers directory
+	diskTree  = stage + "/disk"   // the machine's disk, if it has one
 	emptyFile = stage + "/empty"
 	emptyDir  = stage + "/emptydir"
 )
@@ -35,7 +36,7 @@ func (c *child) buildRoot() error {
 	if err := unix.Mount("tmpfs", stage, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
 		return hintNamespaces(fmt.Errorf("cannot mount a tmpfs: %w", err))
 	}
-	for _, d := range []string{newRoot, baseTree, layerTree, emptyDir} {
+	for _, d := range []string{newRoot, baseTree, layerTree, diskTree, emptyDir} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			return err
 		}
@@ -44,6 +45,9 @@ func (c *child) buildRoot() error {
 		return err
 	}
 	spec := &c.plan.Spec
+	if err := c.openDisk(); err != nil {
+		return fmt.Errorf("cannot open the machine's disk: %w", err)
+	}
 	if err := c.fillBase(); err != nil {
 		return fmt.Errorf("cannot lay out the root: %w", err)
 	}
@@ -67,13 +71,39 @@ func (c *child) buildRoot() error {
 // openTrees opens, as an ordinary user, what root opens beforehand (openSources). Everything below a source
 // comes along: the kernel does not let a user uncover what is mounted over.
 func (c *child) openTrees() error {
-	if c.plan.Opened {
+	if c.plan.Trees > 0 {
 		return nil
 	}
 	for _, s := range sources(&c.plan.Spec) {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, s.path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 		if err != nil {
 			return hintNamespaces(fmt.Errorf("cannot open %s: %w", s.path, err))
+		}
+		c.trees = append(c.trees, os.NewFile(uintptr(fd), s.path))
+	}
+	return nil
+}
+
+// openDisk attaches the machine's disk and opens what lies on it, each tree in its place among the others.
+func (c *child) openDisk() error {
+	spec := &c.plan.Spec
+	if !hasDisk(spec) {
+		return nil
+	}
+	if err := attach(c.next(), diskTree, 0); err != nil {
+		return err
+	}
+	others := c.trees
+	c.trees = nil
+	for _, s := range sources(spec) {
+		if !s.state {
+			c.trees, others = append(c.trees, others[0]), others[1:]
+			continue
+		}
+		path := diskTree + strings.TrimPrefix(s.path, spec.Dir)
+		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		c.trees = append(c.trees, os.NewFile(uintptr(fd), s.path))
 	}

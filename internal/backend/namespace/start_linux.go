@@ -37,12 +37,18 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (_ sandbox.Machi
 		return nil, err
 	}
 	ids := mapIDs(spec.User)
-	if err := errors.Join(prepareDirs(&spec, ids), failpoint.Hit("machine.dirs")); err != nil {
-		return nil, errors.Join(err, group.Remove())
+	m := &machine{group: group, dir: spec.Dir, done: make(chan struct{}), log: b.log.With("sandbox", spec.Name)}
+	if hasDisk(&spec) {
+		if m.disk, err = openDisk(ctx, spec.Dir, spec.Limits.Disk); err != nil {
+			return nil, errors.Join(err, m.release(ctx))
+		}
+		m.dir = m.disk.path()
 	}
-	m := &machine{group: group, done: make(chan struct{}), log: b.log.With("sandbox", spec.Name)}
+	if err := errors.Join(prepareDirs(m.dir, &spec, ids), failpoint.Hit("machine.dirs")); err != nil {
+		return nil, errors.Join(err, m.release(ctx))
+	}
 	if err := m.spawn(b.self, lock, spec.User, ids); err != nil {
-		return nil, errors.Join(err, group.Remove())
+		return nil, errors.Join(err, m.release(ctx))
 	}
 	// Nothing that fails from here on may leave the child behind; nor may a cancelled context.
 	stop := context.AfterFunc(ctx, func() { m.child.Kill() })
@@ -85,8 +91,10 @@ func checkSpec(spec *sandbox.Spec) error {
 	if spec.Root.Image != "" {
 		return fmt.Errorf("images: the namespace backend runs on the host's own system: %w", sandbox.ErrUnsupported)
 	}
-	if spec.Limits.Disk != 0 {
-		return fmt.Errorf("--disk: the namespace backend cannot limit disk use: %w", sandbox.ErrUnsupported)
+	if hasDisk(spec) {
+		if can := diskSupport(); !can.OK {
+			return fmt.Errorf("--disk cannot be enforced: %s: %w", can.Why, sandbox.ErrUnsupported)
+		}
 	}
 	return nil
 }
@@ -145,12 +153,12 @@ func (m *machine) handOver(spec sandbox.Spec, ids mappings) error {
 	var trees []*os.File
 	if ids.privileged {
 		var err error
-		if trees, err = openSources(&spec, ids); err != nil {
+		if trees, err = openSources(&spec, m.disk, ids); err != nil {
 			return err
 		}
 		defer closeAll(trees)
 	}
-	memory, err := memoryFile("plan", plan{Spec: spec, Opened: ids.privileged, Users: ids.privileged || ids.helper})
+	memory, err := memoryFile("plan", plan{Spec: spec, Trees: len(trees), Users: ids.privileged || ids.helper})
 	if err != nil {
 		return err
 	}

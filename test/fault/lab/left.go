@@ -13,11 +13,11 @@ import (
 )
 
 // Left lists what is there of sandboxes although there should be none: entries of the state directory,
-// temporary files, half-made snapshots, processes, mounts, control groups, and changes of the workspace. It
+// temporary files, half-made snapshots, processes, mounts, loop devices, control groups, and changes of the workspace. It
 // gives what is ending a moment to end.
 func (l *Lab) Left() (left []string) {
 	Poll(5*time.Second, func() bool {
-		left = slices.Concat(l.files(), l.processes(), l.mounts(), l.groups())
+		left = slices.Concat(l.files(), l.processes(), l.mounts(), l.loops(), l.groups())
 		return len(left) == 0
 	})
 	now, err := Hash(l.Workspace)
@@ -70,6 +70,17 @@ func (l *Lab) mounts() (left []string) {
 	for line := range strings.Lines(string(mounts)) {
 		if strings.Contains(line, l.Dir+"/") {
 			left = append(left, "mount "+line)
+		}
+	}
+	return left
+}
+
+// loops are loop devices that show an image of the lab.
+func (l *Lab) loops() (left []string) {
+	devices, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, d := range devices {
+		if file, _ := os.ReadFile(d); strings.Contains(string(file), l.Dir+"/") {
+			left = append(left, fmt.Sprintf("%s: %s", d, file))
 		}
 	}
 	return left
