@@ -20,6 +20,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/supervise"
+	"github.com/bailey-sandbox/bailey/internal/workspace"
 )
 
 // settle is how often a supervisor that is starting or ending is asked again.
@@ -225,6 +226,11 @@ func (a *app) remove(ctx context.Context, sb *state.Sandbox) error {
 	defer lock.Unlock()
 	if err := failpoint.Hit("rm.locked"); err != nil {
 		return err
+	}
+	// The quarantine goes with the sandbox, so nobody need be told where what was found is now.
+	err = supervise.FinishGuards(sb, func(workspace.Hit) {})
+	if err != nil {
+		a.log().Error("the workspace was not searched for what the agent made at last, which programs on this host would execute", "sandbox", sb.Name, "error", err)
 	}
 	if err := errors.Join(a.discard(ctx, sb), failpoint.Hit("rm.discarded")); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", sb.Name, err)

@@ -15,6 +15,7 @@
 //	  sandboxes/NAME/api.sock          the supervisor's API, while it runs
 //	  sandboxes/NAME/layers/           the backend's: what the sandbox wrote outside its mounts
 //	  sandboxes/NAME/home/             $HOME inside
+//	  sandboxes/NAME/guarded.json      what is guarded while it runs
 //	  sandboxes/NAME/quarantine/       protected names that the agent made in the workspace
 //	  sandboxes/.new-*                 a Create under way, or one that was killed
 //	  sandboxes/.removed-*             a Remove under way, or one that was killed
@@ -36,6 +37,7 @@ const (
 	HomeDir    = "home"
 
 	QuarantineDir = "quarantine"
+	GuardedFile   = "guarded.json"
 )
 
 // Names inside Dirs.

@@ -19,6 +19,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/workspace"
 )
 
 // stopGrace is how long a machine may take to stop. Its guest gives processes about one second.
@@ -108,11 +109,18 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	if err := backend.Recover(ctx, s.sb.Name, s.sb.Dir); err != nil {
 		return fmt.Errorf("cannot clean up after the last run: %w", err)
 	}
+	var owed []workspace.Hit
+	if err := FinishGuards(s.sb, func(h workspace.Hit) { owed = append(owed, h) }); err != nil {
+		return err
+	}
 	if s.plan, err = makePlan(ctx, s.cfg, s.sb); err != nil {
 		return err
 	}
 	if err := failpoint.Hit("supervise.planned"); err != nil {
 		return err
+	}
+	for _, h := range owed {
+		s.plan.notices = append(s.plan.notices, s.describe(h)+" (found after the last run was killed)")
 	}
 	for _, n := range s.plan.notices {
 		s.log.Warn(n)
@@ -126,6 +134,9 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	defer cancel()
 	s.runGuards(background, guards)
 	defer func() { s.endGuards() }()
+	if err := errors.Join(s.mark(), failpoint.Hit("supervise.marked")); err != nil {
+		return err
+	}
 	if err := failpoint.Hit("supervise.guarded"); err != nil {
 		return err
 	}
@@ -214,11 +225,15 @@ func (s *supervisor) stopMachine() {
 		if !s.agentRunning() {
 			s.closeWatcher() // with nothing left to watch, no client keeps the guest from ending at once
 		}
-		if err := s.machine.Stop(ctx); err != nil {
+		err := s.machine.Stop(ctx)
+		if err != nil {
 			s.log.Error("cannot stop the machine", "error", err)
 		}
 		s.closeWatcher()
 		s.endGuards()
+		if err == nil {
+			s.unmark()
+		}
 		close(s.stopped)
 	})
 }

@@ -34,13 +34,12 @@ type sweeper struct {
 	plan       Plan
 	tree       *beneath
 	quarantine *quarantine
-	started    time.Time
 	reported   map[string]bool
 	seen       map[string]bool // git directories, in this sweep
 }
 
 func newSweeper(p Plan, q *quarantine) *sweeper {
-	return &sweeper{plan: p, quarantine: q, started: time.Now(), reported: map[string]bool{}}
+	return &sweeper{plan: p, quarantine: q, reported: map[string]bool{}}
 }
 
 // run sweeps until ctx is done, and then a last time.
@@ -202,7 +201,7 @@ func (s *sweeper) isNew(dir *os.File, name string) bool {
 	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return false
 	}
-	return !s.plan.partial || !time.Unix(st.Ctim.Unix()).Before(s.started)
+	return !s.plan.partial || !time.Unix(st.Ctim.Unix()).Before(s.plan.made)
 }
 
 func (s *sweeper) take(dir *os.File, name string, onHit func(Hit)) {

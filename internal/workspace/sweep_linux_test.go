@@ -116,11 +116,11 @@ func TestWhereNotAllWasSeenOnlyWhatIsNewIsDisarmed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.sweeper.started = info.ModTime().Add(time.Nanosecond)
+	g.sweeper.plan.made = info.ModTime().Add(time.Nanosecond)
 	for {
 		repo(t, ws+"/new/.git")
 		write(t, ws+"/new/.git/config", armed)
-		if now, err := os.Stat(ws + "/new/.git/config"); err != nil || now.ModTime().After(g.sweeper.started) {
+		if now, err := os.Stat(ws + "/new/.git/config"); err != nil || now.ModTime().After(g.sweeper.plan.made) {
 			break // the file system's clock has ticked
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
@@ -34,6 +35,7 @@ type Plan struct {
 	Notices []Notice
 
 	ws      string
+	made    time.Time
 	watch   map[string]map[string]file // directory → names that nobody may add there, as planning found them
 	known   map[string]bool            // the git directories that were planned for: the user's own
 	indexes []indexFile
@@ -79,7 +81,7 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 	}
 	defer tree.Close()
 	p := &planner{
-		plan: Plan{ws: ws, watch: map[string]map[string]file{}, known: map[string]bool{}},
+		plan: Plan{ws: ws, made: time.Now(), watch: map[string]map[string]file{}, known: map[string]bool{}},
 		ws:   ws, readOnly: readOnly, tree: tree, opts: opts,
 		left: newBudget(), kinds: map[string]sandbox.MountKind{},
 		listed: map[string]bool{},
