@@ -19,7 +19,7 @@ import (
 // Main is the whole life of a spawned supervisor: args are what follows Verb, the log goes to stderr, and
 // the outcome of the start to the status pipe. It returns the process's exit code, which nobody waits for.
 func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int {
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	log := slog.New(slog.NewTextHandler(&bounded{os.Stderr, maxLog}, nil))
 	if len(args) != 2 {
 		log.Error("a supervisor is started by other commands: see bailey start --help")
 		return 125

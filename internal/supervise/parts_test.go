@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"math"
@@ -138,5 +139,36 @@ func TestTheUserInsideIsNeverRoot(t *testing.T) {
 	}
 	if u.HostUID != os.Getuid() {
 		t.Errorf("the host's user is %d, want the workspace's owner %d", u.HostUID, os.Getuid())
+	}
+}
+
+func TestTheLogIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	f, err := openLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &bounded{f, maxLog}
+	line := append(bytes.Repeat([]byte("x"), 1023), '\n')
+	for range 2 * maxLog / len(line) {
+		if n, err := w.Write(line); err != nil || n < len(line) {
+			t.Fatal(n, err)
+		}
+	}
+	f.Close()
+	text, err := os.ReadFile(path)
+	if err != nil || len(text) > maxLog+100 || !bytes.HasSuffix(text, []byte("x\nthe log is full: nothing more is kept\n")) {
+		t.Errorf("%d bytes were kept, %v", len(text), err)
+	}
+	// The next supervisor has a log of its own, and the last one's is still there.
+	if f, err = openLog(path); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.Size() != 0 {
+		t.Errorf("the new log begins with %v, %v", info, err)
+	}
+	if old, err := os.ReadFile(path + PreviousSuffix); err != nil || !bytes.Equal(old, text) {
+		t.Errorf("the old log has gone: %v", err)
 	}
 }

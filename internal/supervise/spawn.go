@@ -37,7 +37,7 @@ type status struct {
 // returns when its socket answers. self is the binary's path. When ctx ends before that, the
 // supervisor is told to end and Spawn returns after it has cleaned up.
 func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion string, environ []string) error {
-	log, err := os.OpenFile(filepath.Join(sb.Dir, state.LogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	log, err := openLog(filepath.Join(sb.Dir, state.LogFile))
 	if err != nil {
 		return fmt.Errorf("cannot open the supervisor's log: %w", err)
 	}
@@ -83,6 +83,36 @@ func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion str
 		return err
 	}
 	return cmd.Process.Release()
+}
+
+// maxLog is how many bytes of log one supervisor writes: what a sandbox does can make it write without end.
+const maxLog = 4 << 20
+
+// openLog continues the log at path, or begins it anew where earlier supervisors have written enough.
+func openLog(path string) (*os.File, error) {
+	if info, err := os.Lstat(path); err == nil && info.Size() > maxLog {
+		if err := os.Rename(path, path+PreviousSuffix); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+}
+
+// bounded passes on what is written to it until that is enough.
+type bounded struct {
+	w    io.Writer
+	left int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left <= 0 {
+		return len(p), nil
+	}
+	if b.left -= len(p); b.left <= 0 {
+		p = append(slices.Clone(p), "the log is full: nothing more is kept\n"...)
+	}
+	_, err := b.w.Write(p)
+	return len(p), err
 }
 
 // readStatus returns nil for ready, the supervisor's error, or io.ErrUnexpectedEOF when it died silently.
