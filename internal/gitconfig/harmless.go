@@ -10,10 +10,22 @@ import (
 // make git execute, or write outside of the repository. It knows what is harmless, not what harms: git learns new
 // settings all the time. So that it cannot be made to read something else than git does, it accepts only
 // lines that have one meaning: a section, or a key and a plain value; no quotes, escapes or continuations.
-func Harmless(data []byte) bool {
-	section := ""
+func Harmless(data []byte) bool { return HarmlessBeyond(nil, data) }
+
+// HarmlessBeyond is Harmless for what data has beyond base: a line that stands in base, below the same section's
+// line, may be anything. Lines that go on in the next one, or end otherwise, make base worth nothing.
+func HarmlessBeyond(base, data []byte) bool {
+	known := linesOf(base)
+	section, header := "", ""
 	for line := range bytes.Lines(data) {
-		text := strings.Trim(string(line), " \t\n")
+		whole := strings.TrimSuffix(string(line), "\n")
+		text := strings.Trim(whole, " \t")
+		if strings.HasPrefix(text, "[") {
+			section, header = "", whole
+		}
+		if known[[2]string{header, whole}] && whole != header {
+			continue
+		}
 		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == '\\' }) {
 			return false
 		}
@@ -27,7 +39,10 @@ func Harmless(data []byte) bool {
 				inner, closed := strings.CutSuffix(inner, `"`)
 				ok = ok && quoted && closed && !strings.ContainsAny(inner, `"]`)
 			}
-			if section = strings.ToLower(name); !ok || harmless(section) == nil {
+			if section = strings.ToLower(name); ok && harmless(section) != nil {
+				continue
+			}
+			if section = ""; !known[[2]string{header, header}] {
 				return false
 			}
 		default:
@@ -39,6 +54,23 @@ func Harmless(data []byte) bool {
 		}
 	}
 	return true
+}
+
+// linesOf is every line of a configuration with the section's line above it; that itself stands below itself.
+func linesOf(data []byte) map[[2]string]bool {
+	known, header := map[[2]string]bool{}, ""
+	for line := range bytes.Lines(data) {
+		whole := strings.TrimSuffix(string(line), "\n")
+		text := strings.Trim(whole, " \t")
+		if strings.HasSuffix(text, `\`) || strings.Contains(text, "\r") {
+			return nil
+		}
+		if strings.HasPrefix(text, "[") {
+			header = whole
+		}
+		known[[2]string{header, whole}] = true
+	}
+	return known
 }
 
 // harmless are the keys of a section that make git execute nothing, nil for another section. The addresses among

@@ -146,6 +146,8 @@ func (s *supervisor) describe(h workspace.Hit) string {
 		return fmt.Sprintf("%q is a new repository, made in the sandbox: do not run git there on the host while the sandbox runs", h.Path)
 	case workspace.HitReplaced:
 		return fmt.Sprintf("%q was replaced from outside the sandbox and is not protected until the next start", h.Path)
+	case workspace.HitConfig:
+		return fmt.Sprintf("%q was replaced from outside the sandbox: until the next start, settings by which git could execute something are moved away, yours as well", h.Path)
 	default: // HitUnseen
 		return fmt.Sprintf("%q is not watched for what programs on this host would execute, so the sandbox ends: %v", h.Path, h.Err)
 	}

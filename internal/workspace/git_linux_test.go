@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -196,15 +197,15 @@ func TestRealGitUnderThePlan(t *testing.T) {
 	}
 }
 
-// The reason for HitReplaced.
-func TestReplacingAProtectedFileOnTheHostUndoesItsMount(t *testing.T) {
+// A protecting mount goes when the host replaces the file. git's own configuration is then kept by its content.
+func TestAConfigurationThatTheHostReplacedCannotBite(t *testing.T) {
 	needGit(t)
 	dir := tempDir(t)
 	ws := dir + "/ws"
 	shell(t, dir, "git init -q ws; mkfifo ready go")
 	p := plan(t, ws, Options{})
 	hits, _ := guardPlan(t, p)
-	cmd := inside(t, p, "cd '"+ws+"'; echo a >>.git/config; echo >../ready; read x <../go; echo b >>.git/config")
+	cmd := inside(t, p, "cd '"+ws+"'; echo a >>.git/config; echo >../ready; read x <../go; printf '[core]\n\tpager = evil\n' >>.git/config")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,15 +214,21 @@ func TestReplacingAProtectedFileOnTheHostUndoesItsMount(t *testing.T) {
 	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	expectHit(t, hits, HitReplaced, ws+"/.git/config")
+	expectHit(t, hits, HitConfig, ws+"/.git/config")
+	var moved Hit
+	select {
+	case moved = <-hits:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing happened to what the agent wrote, or this kernel kept the mount")
+	}
+	evil, err := os.ReadFile(moved.MovedTo)
+	if err != nil || !bytes.Contains(evil, []byte("pager = evil")) || bytes.Contains(evil, []byte("\na\n")) {
+		t.Errorf("moved away was %q, %v; the agent's first line must not be there, its second must", evil, err)
+	}
+	// What the user wrote meanwhile is kept, and can go on being written.
+	shell(t, ws, "git config branch.x.remote origin; git config user.name; test -z \"$(git config core.pager)\"")
 	data, err := os.ReadFile(ws + "/.git/config")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bytes.Contains(data, []byte("\na\n")) {
-		t.Errorf("the file was not even protected at first: %q", data)
-	}
-	if !bytes.HasSuffix(data, []byte("b\n")) {
-		t.Logf("this kernel kept the mount; HitReplaced warns for nothing: %q", data)
+	if err != nil || !bytes.Contains(data, []byte("ada")) || !bytes.Contains(data, []byte("origin")) || bytes.Contains(data, []byte("evil")) {
+		t.Errorf("the configuration is %q, %v", data, err)
 	}
 }

@@ -92,6 +92,7 @@ func (p *planner) gitDir(rel string) {
 	for _, name := range []string{"config", "config.worktree"} {
 		if data, err := p.tree.ReadFile(path.Join(rel, name)); err == nil {
 			p.configured(rel, gitconfig.Parse(data))
+			p.plan.configs[filepath.Join(abs, name)] = data
 		}
 	}
 	worktrees, _ := p.tree.ReadDir(path.Join(rel, "worktrees"))

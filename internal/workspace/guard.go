@@ -23,6 +23,10 @@ const (
 	// most editors do on saving. The kernel has thereby undone the sandbox's protecting mount, so from now
 	// on the agent can write the new file, until the sandbox is started again.
 	HitReplaced
+	// HitConfig: something outside the sandbox replaced a configuration of git's, as git config does. From now on
+	// its content is watched instead: with a setting that was not in it at the start and by which git could execute
+	// something, it is moved to the quarantine and the last good content takes its place.
+	HitConfig
 	// HitUnseen: what Path has, or has in it, is not watched for the reason Err.
 	HitUnseen
 )

@@ -43,7 +43,8 @@ type Guard struct {
 	left       map[string]file    // reported and still there, so not to be reported again
 	lost       map[string]bool    // reported as HitReplaced: the user's own from now on
 	indexes    []indexFile
-	hasIndex   map[string]bool // directories of indexes
+	written    map[string]bool // directories with files whose content counts: indexes and git's configurations
+	configs    configs
 	linked     map[string]bool // directories that an index records as repositories: whether there may be none
 	linkDirs   int             // how many directories are watched only because of indexes
 	unseen     map[string]bool // directories that cannot be watched, and were reported
@@ -67,13 +68,16 @@ func NewGuard(p Plan, quarantine string) (*Guard, error) {
 	}
 	g := &Guard{top: p.ws, watch: map[string]map[string]file{}, quarantine: q, inotify: os.NewFile(uintptr(fd), "inotify"),
 		dirs: map[int32]*os.File{}, left: map[string]file{}, lost: map[string]bool{},
-		hasIndex: map[string]bool{}, linked: map[string]bool{}, unseen: map[string]bool{},
+		written: map[string]bool{}, configs: configs{base: p.configs, good: maps.Clone(p.configs)}, linked: map[string]bool{}, unseen: map[string]bool{},
 		leases: leases{refused: map[string]bool{}, held: map[string]*os.File{}}, sweeper: newSweeper(p, q)}
 	for dir, names := range p.watch {
 		g.watch[dir] = maps.Clone(names)
 	}
 	for _, ix := range p.indexes {
-		g.hasIndex[filepath.Dir(ix.path)] = true
+		g.written[filepath.Dir(ix.path)] = true
+	}
+	for path := range p.configs {
+		g.written[filepath.Dir(path)] = true
 	}
 	for dir := range g.watch {
 		if _, err := g.watchDir(dir); err != nil {
@@ -186,11 +190,13 @@ func (g *Guard) event(wd int32, mask uint32, name string, onHit func(Hit)) {
 		dir.Close()
 		g.rescan(dir.Name(), onHit) // or has taken it, and this event came after that was seen
 	default:
+		path := filepath.Join(dir.Name(), name)
 		if mask&unix.IN_MODIFY == 0 {
 			g.changed(dir, name, onHit)
+		}
+		if mask&unix.IN_MODIFY == 0 || g.lost[path] {
 			g.look(dir, name, onHit)
 		}
-		path := filepath.Join(dir.Name(), name)
 		g.rescan(path, onHit)
 		for _, ix := range g.indexes {
 			if ix.path == path {
@@ -232,13 +238,13 @@ func (g *Guard) watchDir(path string) (*os.File, error) {
 	}
 	dir := os.NewFile(uintptr(fd), path)
 	mask := uint32(events)
-	if g.hasIndex[path] {
-		mask |= unix.IN_MODIFY // git renames an index into place; an agent may not
+	if g.written[path] {
+		mask |= unix.IN_MODIFY // git renames such a file into place; an agent may not
 	}
 	wd, err := unix.InotifyAddWatch(int(g.inotify.Fd()), fmt.Sprintf("/proc/self/fd/%d", fd), mask)
 	if err != nil {
 		dir.Close()
-		return nil, sandbox.WithHint(fmt.Errorf("cannot guard %s: inotify: %w", path, err), "sysctl fs.inotify.max_user_watches")
+		return nil, sandbox.WithHint(fmt.Errorf("cannot guard %s: inotify: %w", path, err), "allow more watches: sudo sysctl -w fs.inotify.max_user_watches=524288")
 	}
 	if old := g.dirs[int32(wd)]; old != nil {
 		old.Close()
@@ -308,7 +314,11 @@ func (g *Guard) changed(dir *os.File, name string, onHit func(Hit)) {
 	// What existed and was no link has a mount on it, which the agent cannot get rid of: this is the user's doing.
 	if planned != (file{}) && !planned.link {
 		g.lost[path] = true
-		onHit(Hit{Kind: HitReplaced, Path: path})
+		kind := HitReplaced
+		if g.configs.has(path) {
+			kind = HitConfig
+		}
+		onHit(Hit{Kind: kind, Path: path})
 	}
 }
 
@@ -330,9 +340,14 @@ func (g *Guard) look(dir *os.File, name string, onHit func(Hit)) {
 		guarded = true // a link in place of a directory that has protected names
 	}
 	switch {
+	case g.lost[path] && g.configs.has(path):
+		g.keepConfig(dir, name, onHit)
 	case !guarded, g.lost[path], now == planned, now == g.left[path]:
 	case planned != file{} && !planned.link:
 		g.changed(dir, name, onHit)
+		if g.configs.has(path) {
+			g.keepConfig(dir, name, onHit)
+		}
 	case name == ".git" && st.Mode&unix.S_IFMT == unix.S_IFDIR && !g.linked[dir.Name()]:
 		g.left[path] = now
 		onHit(Hit{Kind: HitRepository, Path: path})

@@ -100,8 +100,8 @@ func TestTheUsersOwnRepositoriesStayWhenTheyAreRecorded(t *testing.T) {
 	shell(t, ws, `git init -q; for i in old other node_modules/own; do git init -q $i; git -C $i commit -q --allow-empty -m first; done
 		git add -f old node_modules/own; git -C old config core.pager mine`)
 	hits, _ := guarded(t, ws)
-	shell(t, ws, "git add other; echo >f; git add f; git commit -qm all; git -C old config core.editor mine")
-	expectHit(t, hits, HitReplaced, ws+"/old/.git/config")
+	shell(t, ws, "git add other; echo >f; git add f; git commit -qm all; git -C old config branch.x.remote mine")
+	expectHit(t, hits, HitConfig, ws+"/old/.git/config")
 	expectQuiet(t, hits, ws)
 	for _, kept := range []string{"old/.git/config", "other/.git/config", "node_modules/own/.git/config", ".git/index"} {
 		if _, err := os.Stat(ws + "/" + kept); err != nil {

@@ -14,6 +14,12 @@ type savedPlan struct {
 	Known     [][]byte     `json:"known"`
 	Watch     []savedName  `json:"watch"`
 	Indexes   []savedIndex `json:"indexes,omitempty"`
+	Configs   []savedFile  `json:"configs,omitempty"`
+}
+
+type savedFile struct {
+	Path    []byte `json:"path"`
+	Content []byte `json:"content"`
 }
 
 type savedName struct {
@@ -45,6 +51,9 @@ func (p Plan) Save() ([]byte, error) {
 	for _, ix := range p.indexes {
 		s.Indexes = append(s.Indexes, savedIndex{[]byte(ix.path), []byte(ix.top), ix.hash})
 	}
+	for path, content := range p.configs {
+		s.Configs = append(s.Configs, savedFile{[]byte(path), content})
+	}
 	return json.Marshal(s)
 }
 
@@ -55,7 +64,10 @@ func RestorePlan(data []byte) (Plan, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return Plan{}, fmt.Errorf("cannot read a saved plan: %w", err)
 	}
-	p := Plan{ws: string(s.Workspace), made: s.Made, partial: s.Partial, watch: map[string]map[string]file{}, known: map[string]bool{}}
+	p := Plan{ws: string(s.Workspace), made: s.Made, partial: s.Partial, watch: map[string]map[string]file{}, known: map[string]bool{}, configs: map[string][]byte{}}
+	for _, c := range s.Configs {
+		p.configs[string(c.Path)] = c.Content
+	}
 	for _, dir := range s.Known {
 		p.known[string(dir)] = true
 	}

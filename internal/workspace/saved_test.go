@@ -37,7 +37,8 @@ func TestASavedPlanIsTheSamePlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	if back.ws != ws || !back.made.Equal(p.made.Round(0)) || time.Since(back.made) > time.Minute || !back.partial ||
-		!maps.Equal(back.known, p.known) || !reflect.DeepEqual(back.watch, p.watch) || !reflect.DeepEqual(back.indexes, p.indexes) {
+		!maps.Equal(back.known, p.known) || !reflect.DeepEqual(back.watch, p.watch) || !reflect.DeepEqual(back.indexes, p.indexes) ||
+		!reflect.DeepEqual(back.configs, p.configs) {
 		t.Errorf("saved %+v\nrestored %+v", p, back)
 	}
 	if len(p.known) == 0 || len(p.watch) == 0 || !p.watch[ws][".envrc"].link {

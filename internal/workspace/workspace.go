@@ -39,7 +39,8 @@ type Plan struct {
 	watch   map[string]map[string]file // directory → names that nobody may add there, as planning found them
 	known   map[string]bool            // the git directories that were planned for: the user's own
 	indexes []indexFile
-	partial bool // not all of the workspace was looked at, so that there may be git directories of the user's besides
+	configs map[string][]byte // git's configurations, as planning found them
+	partial bool              // not all of the workspace was looked at, so that there may be git directories of the user's besides
 }
 
 // indexFile is the index of a working tree in the workspace.
@@ -81,7 +82,7 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 	}
 	defer tree.Close()
 	p := &planner{
-		plan: Plan{ws: ws, made: time.Now(), watch: map[string]map[string]file{}, known: map[string]bool{}},
+		plan: Plan{ws: ws, made: time.Now(), watch: map[string]map[string]file{}, known: map[string]bool{}, configs: map[string][]byte{}},
 		ws:   ws, readOnly: readOnly, tree: tree, opts: opts,
 		left: newBudget(), kinds: map[string]sandbox.MountKind{},
 		listed: map[string]bool{},
