@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bailey-sandbox/bailey/test/machine"
 	"github.com/bailey-sandbox/bailey/test/modelapi"
 )
 
@@ -87,10 +88,10 @@ func needNode(t *testing.T) {
 	t.Helper()
 	out, err := exec.Command("node", "--version").Output()
 	if err != nil {
-		lack(t, "node", err.Error())
+		machine.Lack(t, "node", err.Error())
 	}
 	var major int
 	if _, err := fmt.Sscanf(string(out), "v%d.", &major); err != nil || major < 20 {
-		lack(t, "node", fmt.Sprintf("it has %q and needs 20 or newer", out))
+		machine.Lack(t, "node", fmt.Sprintf("it has %q and needs 20 or newer", out))
 	}
 }

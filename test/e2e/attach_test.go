@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bailey-sandbox/bailey/test/machine"
 	"github.com/bailey-sandbox/bailey/test/modelapi"
 )
 
@@ -31,7 +32,7 @@ func startClaude(u *user) *screen {
 func (s *screen) bailey(args ...string) {
 	s.u.t.Helper()
 	s.line("clear")
-	if !poll(screenTime, func() bool { return s.text() == "ready>" }) {
+	if !machine.Poll(screenTime, func() bool { return s.text() == "ready>" }) {
 		s.u.t.Fatalf("the screen does not get clear:\n%s", s.text())
 	}
 	s.line(shell(append([]string{"bailey"}, args...)...))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bailey-sandbox/bailey/test/machine"
 	"github.com/bailey-sandbox/bailey/test/modelapi"
 )
 
@@ -16,7 +17,7 @@ func (u *user) needAgent(name string) {
 	u.t.Helper()
 	out := u.bailey("run", "--rm", "--network", "none", name, ".", "--", "--version")
 	if out.code == 125 && strings.Contains(out.stderr, "registry") {
-		lack(u.t, "agents", out.stderr)
+		machine.Lack(u.t, "agents", out.stderr)
 	}
 	if out.code != 0 || out.stdout == "" {
 		u.t.Fatalf("%s --version: exit code %d\n%s%s", name, out.code, out.stdout, out.stderr)

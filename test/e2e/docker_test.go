@@ -6,13 +6,15 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // TestThePublicGuidesCommandsRunVerbatim types what guides to docker's own sandboxes say, with the real
 // docker command and the real Claude Code, in a terminal.
 func TestThePublicGuidesCommandsRunVerbatim(t *testing.T) {
 	if _, err := exec.LookPath("docker"); err != nil {
-		lack(t, "docker", err.Error())
+		machine.Lack(t, "docker", err.Error())
 	}
 	u := newUser(t)
 	s := newScreen(u, "main")

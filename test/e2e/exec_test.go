@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // support is what doctor says of one ability of the first backend.
@@ -81,7 +83,7 @@ func TestCommandsBesideTheAgent(t *testing.T) {
 			data, _ := os.ReadFile(filepath.Join(u.project, "background.txt"))
 			return string(data) == "done\n"
 		}
-		if !poll(5*time.Second, done) {
+		if !machine.Poll(5*time.Second, done) {
 			t.Error("it did not end")
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // bite is what an agent writes so that the host's git executes EVIL later.
@@ -141,7 +143,7 @@ func (u *user) swept() {
 			_, err2 := os.Lstat(filepath.Join(u.project, ".exrc"))
 			return os.IsNotExist(err1) && os.IsNotExist(err2)
 		}
-		if !poll(time.Minute, gone) {
+		if !machine.Poll(time.Minute, gone) {
 			u.t.Fatal("the guards sleep")
 		}
 	}

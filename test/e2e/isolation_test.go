@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // box starts a sandbox without an agent, called box, in the project.
@@ -167,7 +169,7 @@ func TestGitWorksButNothingInItCanBeMadeToRunOnTheHost(t *testing.T) {
 			}
 			got := u.inside("box", c.attack)
 			// What did not exist before is taken away as it appears.
-			if !poll(2*time.Second, func() bool { return !exists("shop") }) {
+			if !machine.Poll(2*time.Second, func() bool { return !exists("shop") }) {
 				t.Errorf("it worked: %s", got)
 			}
 		})

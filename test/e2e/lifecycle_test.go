@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 func TestWhatASandboxKeepsAndWhatIsLeftOfIt(t *testing.T) {
@@ -44,8 +46,7 @@ func TestWhatASandboxKeepsAndWhatIsLeftOfIt(t *testing.T) {
 // noProcesses fails when something still runs for the user's sandboxes.
 func (u *user) noProcesses() {
 	u.t.Helper()
-	var left []string
-	if !poll(2*time.Second, func() bool { left = remains(u.home); return len(left) == 0 }) {
+	if left := machine.Left(u.home); len(left) > 0 {
 		u.t.Errorf("it still runs:\n%s", strings.Join(left, "\n"))
 	}
 }
@@ -58,7 +59,7 @@ func TestASandboxOutlivesItsSupervisor(t *testing.T) {
 	u.killSupervisor("box")
 	u.noProcesses()
 	// A killed process drops its locks last of all.
-	if !poll(5*time.Second, func() bool { return strings.Contains(u.must("ls", "-a"), "stopped") }) {
+	if !machine.Poll(5*time.Second, func() bool { return strings.Contains(u.must("ls", "-a"), "stopped") }) {
 		t.Errorf("it is listed as\n%s", u.must("ls", "-a"))
 	}
 	u.must("start", "box")
@@ -75,7 +76,7 @@ func TestAnAgentInTheBackground(t *testing.T) {
 	if got := u.must("ls", "-q"); got != "night\n" {
 		t.Errorf("there run %q", got)
 	}
-	if !poll(5*time.Second, func() bool { return strings.Contains(u.must("logs", "night"), "begun") }) {
+	if !machine.Poll(5*time.Second, func() bool { return strings.Contains(u.must("logs", "night"), "begun") }) {
 		t.Errorf("the log is %q", u.must("logs", "night"))
 	}
 	if out := u.bailey("run", "night", "--", "-c", "true"); out.code != 125 || !strings.Contains(out.stderr, "hint: bailey attach night") {

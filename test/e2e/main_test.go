@@ -15,11 +15,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // rootVariable holds the directory that everything of this run lies in, the binary in bin of it too.
@@ -48,8 +48,7 @@ func run(m *testing.M) int {
 	}
 	syscall.Umask(0o022)
 	code := m.Run()
-	var left []string
-	if !poll(10*time.Second, func() bool { left = remains(root); return len(left) == 0 }) {
+	if left := machine.Left(root); len(left) > 0 {
 		return fail("the tests have left something running", fmt.Errorf("\n%s", strings.Join(left, "\n")))
 	}
 	return code
@@ -58,49 +57,4 @@ func run(m *testing.M) int {
 func fail(what string, err error) int {
 	fmt.Fprintf(os.Stderr, "%s: %v\n", what, err)
 	return 1
-}
-
-// remains lists the processes that run the binary under test, have a variable with a path below root, or see a
-// mount from there, and mounts from there in our own namespace.
-func remains(root string) (left []string) {
-	procs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, proc := range procs {
-		if slices.Contains([]string{fmt.Sprint(os.Getpid()), fmt.Sprint(os.Getppid())}, filepath.Base(proc)) {
-			continue
-		}
-		exe, _ := os.Readlink(proc + "/exe")
-		environ, _ := os.ReadFile(proc + "/environ")
-		mounts, _ := os.ReadFile(proc + "/mountinfo")
-		all := exe + string(environ) + string(mounts)
-		if strings.Contains(all, root+"/") || strings.Contains(all, root+"\x00") {
-			cmdline, _ := os.ReadFile(proc + "/cmdline")
-			left = append(left, fmt.Sprintf("process %s: %q", filepath.Base(proc), cmdline))
-		}
-	}
-	return left
-}
-
-// poll asks until the answer is yes, and reports whether it was in time.
-func poll(limit time.Duration, ok func() bool) bool {
-	end := time.NewTimer(limit)
-	defer end.Stop()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-end.C:
-			return ok()
-		case <-tick.C:
-		}
-	}
-	return true
-}
-
-// lack skips the test because the machine lacks what, unless that is required here.
-func lack(t *testing.T, what, why string) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("BAILEY_REQUIRE"), ","), what) {
-		t.Fatalf("%s is required here: %s", what, why)
-	}
-	t.Skipf("this machine lacks %s: %s", what, why)
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // listener counts connections, which is how a test sees from outside whether one came through.
@@ -58,7 +60,7 @@ func (l *listener) heard() int64 { return l.count.Swap(0) }
 
 func needCurl(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
-		lack(t, "curl", err.Error())
+		machine.Lack(t, "curl", err.Error())
 	}
 }
 
@@ -124,7 +126,7 @@ func TestAnAddressIsReachedWhenTheUserAllowsIt(t *testing.T) {
 	u := newUser(t)
 	own := ownAddress(t)
 	if own == "" {
-		lack(t, "address", "no address but the loopback's")
+		machine.Lack(t, "address", "no address but the loopback's")
 	}
 	l := listen(t, "tcp4", "0.0.0.0:0")
 	u.box("--allow", "private:"+own+":"+l.port())

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // TestFullScreenProgramsLookAsOutside draws the same inside and outside, and compares the screens with their
@@ -28,7 +30,7 @@ func TestFullScreenProgramsLookAsOutside(t *testing.T) {
 			"printf", []string{"C-b", "Left", "C-b", "%"}, []string{"F5"}},
 	} {
 		if _, err := exec.LookPath(c.program); err != nil {
-			lack(t, c.program, err.Error())
+			machine.Lack(t, c.program, err.Error())
 		}
 		look := func(prefix string) string {
 			s.command("true", "")
@@ -53,7 +55,7 @@ func (s *screen) still() string {
 	s.u.t.Helper()
 	picture := func() string { return s.tmux("capture-pane", "-e", "-p", "-t", s.pane()) }
 	last, since := picture(), time.Now()
-	if !poll(screenTime, func() bool {
+	if !machine.Poll(screenTime, func() bool {
 		if now := picture(); now != last {
 			last, since = now, time.Now()
 		}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // screen is a terminal window with a shell in it, whose prompt is "ready>". tmux draws what a person would
@@ -26,7 +28,7 @@ const screenTime = 30 * time.Second
 func newScreen(u *user, name string) *screen {
 	u.t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
-		lack(u.t, "tmux", err.Error())
+		machine.Lack(u.t, "tmux", err.Error())
 	}
 	s := &screen{u: u, socket: filepath.Join(u.home, "../tmux"), name: name}
 	args := []string{"-f", "/dev/null", "new-session", "-d", "-s", name, "-x", "120", "-y", "40", "env", "-i"}
@@ -64,7 +66,7 @@ func (s *screen) text() string {
 // await waits until the screen shows want.
 func (s *screen) await(want string) {
 	s.u.t.Helper()
-	if !poll(screenTime, func() bool { return strings.Contains(s.text(), want) }) {
+	if !machine.Poll(screenTime, func() bool { return strings.Contains(s.text(), want) }) {
 		s.u.t.Fatalf("the screen does not show %q:\n%s", want, s.text())
 	}
 }
@@ -73,7 +75,7 @@ func (s *screen) await(want string) {
 func (s *screen) prompt() {
 	s.u.t.Helper()
 	last := func() string { text := s.text(); return text[strings.LastIndexByte(text, '\n')+1:] }
-	if !poll(screenTime, func() bool { return last() == "ready>" }) {
+	if !machine.Poll(screenTime, func() bool { return last() == "ready>" }) {
 		s.u.t.Fatalf("the shell does not come back:\n%s", s.text())
 	}
 }
@@ -92,9 +94,9 @@ func (s *screen) leaveClaude() {
 	s.tmux("send-keys", "-l", "-t", s.pane(), "/exit")
 	s.await("/exit")
 	left := func() bool { return strings.HasSuffix(s.text(), "ready>") }
-	if !poll(screenTime, func() bool {
+	if !machine.Poll(screenTime, func() bool {
 		s.keys("Enter")
-		return poll(time.Second, left)
+		return machine.Poll(time.Second, left)
 	}) {
 		s.u.t.Fatalf("the agent does not end:\n%s", s.text())
 	}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 func TestExitCodesComeOut(t *testing.T) {
@@ -103,7 +105,7 @@ func TestAReaderThatGoesIsNoError(t *testing.T) {
 	if got := u.outside("bailey exec box yes " + word + " | head -1"); got != word+"\n" {
 		t.Errorf("yes into head says %q", got)
 	}
-	if !poll(10*time.Second, func() bool { return len(processes("yes", word)) == 0 }) {
+	if !machine.Poll(10*time.Second, func() bool { return len(processes("yes", word)) == 0 }) {
 		t.Error("the command inside goes on without a reader")
 	}
 }
@@ -118,12 +120,12 @@ func TestACommandEndsWithItsClient(t *testing.T) {
 	}
 	// The client has the words too, and more.
 	running := func() bool { return len(processes("sleep", mark)) > len(processes("exec", "sleep", mark)) }
-	if !poll(10*time.Second, running) {
+	if !machine.Poll(10*time.Second, running) {
 		t.Fatal("the control does not see the command")
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	if !poll(10*time.Second, func() bool { return !running() }) {
+	if !machine.Poll(10*time.Second, func() bool { return !running() }) {
 		t.Error("the command goes on without its client")
 	}
 }
@@ -136,7 +138,7 @@ func TestNothingInsideOutlivesAStop(t *testing.T) {
 		mark := fmt.Sprint(61000+round, ".", os.Getpid())
 		u.inside("box", "trap '' TERM HUP INT; sleep "+mark+" & setsid sleep "+mark+" & (setsid sh -c 'sleep "+mark+" & sleep "+mark+"' &) ; nohup sleep "+mark+" >/dev/null 2>&1 &")
 		u.must("exec", "-d", "box", "sleep", mark)
-		if !poll(10*time.Second, func() bool { return len(processes("sleep", mark)) >= 5 }) {
+		if !machine.Poll(10*time.Second, func() bool { return len(processes("sleep", mark)) >= 5 }) {
 			t.Fatalf("the control sees %v", processes("sleep", mark))
 		}
 		begun := time.Now()

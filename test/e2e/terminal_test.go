@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // processes are the host's, whose command line has all of the words.
@@ -93,7 +95,7 @@ func TestAnAgentOutlivesItsWindow(t *testing.T) {
 	s.line("bailey run box -- -c 'echo UP; exec sleep 1000'")
 	s.await("\nUP")
 	s.tmux("kill-session", "-t", "="+s.name)
-	if !poll(10*time.Second, func() bool { return len(baileys("run", "box")) == 0 }) {
+	if !machine.Poll(10*time.Second, func() bool { return len(baileys("run", "box")) == 0 }) {
 		t.Error("the client is still there")
 	}
 	if got := u.inside("box", "pidof sleep"); got == "" {
@@ -112,7 +114,7 @@ func TestTheClipboardIsOutOfReach(t *testing.T) {
 	}
 	const copied = `printf '\033]52;c;Q0FOQVJZ\a'`
 	s.command(copied, "")
-	if !poll(5*time.Second, func() bool { return strings.Contains(buffers(), "CANARY") }) {
+	if !machine.Poll(5*time.Second, func() bool { return strings.Contains(buffers(), "CANARY") }) {
 		t.Fatalf("the control could not write the clipboard: %s", buffers())
 	}
 	s.tmux("delete-buffer")
@@ -144,10 +146,10 @@ func TestAnswersOfTheTerminalDoNotReachTheShell(t *testing.T) {
 
 func TestTypingIntoTheTerminalIsRefused(t *testing.T) {
 	if text, err := os.ReadFile("/proc/sys/dev/tty/legacy_tiocsti"); err == nil && strings.TrimSpace(string(text)) != "1" {
-		lack(t, "tiocsti", "the kernel refuses it to everybody")
+		machine.Lack(t, "tiocsti", "the kernel refuses it to everybody")
 	}
 	if _, err := exec.LookPath("perl"); err != nil {
-		lack(t, "perl", err.Error())
+		machine.Lack(t, "perl", err.Error())
 	}
 	u := newUser(t)
 	s := newScreen(u, "main")

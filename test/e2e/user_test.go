@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // user is somebody with a home directory and a project in it, who runs bailey.
@@ -41,7 +43,7 @@ func newUser(t *testing.T) *user {
 		u.write(path, content)
 	}
 	if out := u.bailey("doctor"); out.code != 0 {
-		lack(t, "namespace", out.stdout+out.stderr)
+		machine.Lack(t, "namespace", out.stdout+out.stderr)
 	}
 	t.Cleanup(u.leave)
 	return u
@@ -171,7 +173,7 @@ func (u *user) leave() {
 func (u *user) noSandboxes() {
 	u.t.Helper()
 	var entries []os.DirEntry
-	if !poll(5*time.Second, func() bool { entries, _ = os.ReadDir(u.sandboxDir("")); return len(entries) == 0 }) {
+	if !machine.Poll(5*time.Second, func() bool { entries, _ = os.ReadDir(u.sandboxDir("")); return len(entries) == 0 }) {
 		u.t.Errorf("left in the state directory: %v", entries)
 	}
 }

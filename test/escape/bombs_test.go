@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // bombCases use up what the sandbox was given; the rest of the machine may not notice. Each is small and, where it
@@ -98,7 +100,7 @@ func watchBomb(tr *trial) verdict {
 	try := func(hold func(script string) string) (ran, starved bool) {
 		done := make(chan string)
 		go func() { done <- hold("HOLD=2s $PROBE watches 100000 > held; cat held") }()
-		poll(w.patience(), func() bool { return strings.Contains(w.outside(t, p, "cat held 2>/dev/null"), "HOLDING") })
+		machine.Poll(w.patience(), func() bool { return strings.Contains(w.outside(t, p, "cat held 2>/dev/null"), "HOLDING") })
 		starved = !strings.Contains(w.outside(t, p, "$PROBE watches 1"), "WON")
 		out := <-done
 		t.Log(out)
@@ -121,7 +123,7 @@ func outputFlood(tr *trial) verdict {
 	defer w.remove(t, p)
 	w.must(t, p, "run", "-d", p.box, "--", "-c", fmt.Sprintf("echo RAN > ran; yes | head -c %d; echo over > over", flood))
 	v := verdict{control: "lost"}
-	over := poll(50*time.Second, func() bool { return strings.Contains(w.outside(t, p, "cat over 2>/dev/null"), "over") })
+	over := machine.Poll(50*time.Second, func() bool { return strings.Contains(w.outside(t, p, "cat over 2>/dev/null"), "over") })
 	v.ran = over
 	size := number(strings.Fields(w.outside(t, p, "du -sb '"+w.boxDir(p)+"/sessions' | cut -f1"))[0])
 	rss := number(status(supervisorOf(w, p))["VmHWM"])

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // attack is one case. Scripts are sh's and run in the project; they know $PROBE (the program of attacks that a
@@ -127,7 +129,7 @@ func (tr *trial) judge(p *project, out string, guarded bool) bool {
 		return strings.Contains(out, "WON")
 	}
 	if guarded && tr.settle != "" {
-		poll(3*time.Second, func() bool { return tr.w.outside(tr.t, p, tr.settle+"\necho settled $?") == "settled 0\n" })
+		machine.Poll(3*time.Second, func() bool { return tr.w.outside(tr.t, p, tr.settle+"\necho settled $?") == "settled 0\n" })
 	}
 	out = tr.w.outside(tr.t, p, tr.witness)
 	tr.t.Logf("the witness says: %s", out)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 func itoa(n int) string { return fmt.Sprint(n) }
@@ -159,14 +161,14 @@ func supervisorKilled(tr *trial) verdict {
 	v.ran = n > 0
 	counter := func() string { return w.outside(t, p, "cat counter 2>/dev/null") }
 	first := counter()
-	if poll(w.patience(), func() bool { return counter() != first }) {
+	if machine.Poll(w.patience(), func() bool { return counter() != first }) {
 		v.control = "lost"
 	}
 	w.outside(t, p, "kill -9 "+itoa(supervisorOf(w, p)))
 	_ = cmd.Wait()
 	// Twenty looks in a row without a change are a second.
 	same, last := 0, ""
-	poll(w.patience(), func() bool {
+	machine.Poll(w.patience(), func() bool {
 		if now := counter(); now == last && now != "" {
 			same++
 		} else {

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // fileCases look for ways over the file boundary.
@@ -116,7 +118,7 @@ func litter(tr *trial) verdict {
 			t.Fatal("the supervisor is not found")
 		}
 		w.outside(t, p, "kill -9 "+itoa(pid))
-		poll(w.patience(), func() bool { return supervisorOf(w, p) == 0 })
+		machine.Poll(w.patience(), func() bool { return supervisorOf(w, p) == 0 })
 		if now := list(); now != before {
 			v.won, v.reason = true, "after a kill: "+difference(before, now)
 		}

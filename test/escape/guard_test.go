@@ -8,6 +8,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // guardCases make names that the host executes and that did not exist, or stand under another name.
@@ -85,7 +87,7 @@ func otherFileSystem(tr *trial) verdict {
 	exists := func() bool {
 		return w.outside(t, p, "test -e .envrc -o -e .vscode && echo THERE; true") != ""
 	}
-	v.won = !poll(w.patience()/3, func() bool { return !exists() })
+	v.won = !machine.Poll(w.patience()/3, func() bool { return !exists() })
 	t.Log(w.outside(t, p, "ls -la"))
 	w.jail(t, p, nil, script)
 	w.must(t, p, "stop", p.box)

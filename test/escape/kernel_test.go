@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // kernelCases attack the kernel and the namespaces.
@@ -128,9 +130,9 @@ func auditSessions(tr *trial) verdict {
 	}()
 	v := verdict{control: "held"}
 	var seen int
-	poll(w.patience(), func() bool { seen, v.won, v.reason = w.audit(w.shared.box); return seen >= 2 })
+	machine.Poll(w.patience(), func() bool { seen, v.won, v.reason = w.audit(w.shared.box); return seen >= 2 })
 	v.ran = seen >= 2
-	if poll(w.patience(), func() bool { return status(weak.Process.Pid)["Seccomp"] == "0" }) {
+	if machine.Poll(w.patience(), func() bool { return status(weak.Process.Pid)["Seccomp"] == "0" }) {
 		v.control = "lost"
 	}
 	return v

@@ -20,11 +20,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // rootVariable holds the directory that everything of this run lies in.
@@ -57,8 +57,7 @@ func run(m *testing.M) int {
 		}
 	}
 	code := m.Run()
-	var left []string
-	if !poll(10*time.Second, func() bool { left = remains(root); return len(left) == 0 }) {
+	if left := machine.Left(root); len(left) > 0 {
 		return fail("the tests have left something running", fmt.Errorf("\n%s", strings.Join(left, "\n")))
 	}
 	return code
@@ -67,48 +66,6 @@ func run(m *testing.M) int {
 func fail(what string, err error) int {
 	fmt.Fprintf(os.Stderr, "%s: %v\n", what, err)
 	return 1
-}
-
-// remains lists processes that run what this run built or see a mount of it.
-func remains(root string) (left []string) {
-	procs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, proc := range procs {
-		if filepath.Base(proc) == fmt.Sprint(os.Getpid()) {
-			continue
-		}
-		exe, _ := os.Readlink(proc + "/exe")
-		mounts, _ := os.ReadFile(proc + "/mountinfo")
-		if strings.Contains(exe+string(mounts), root+"/") {
-			cmdline, _ := os.ReadFile(proc + "/cmdline")
-			left = append(left, fmt.Sprintf("process %s: %q", filepath.Base(proc), cmdline))
-		}
-	}
-	return left
-}
-
-// poll asks until the answer is yes, and reports whether it was in time.
-func poll(limit time.Duration, ok func() bool) bool {
-	end := time.NewTimer(limit)
-	defer end.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-end.C:
-			return ok()
-		case <-tick.C:
-		}
-	}
-	return true
-}
-
-// lack skips the test because the machine lacks what, unless that is required here.
-func lack(t *testing.T, what, why string) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("BAILEY_REQUIRE"), ","), what) {
-		t.Fatalf("%s is required here: %s", what, why)
-	}
-	t.Skipf("this machine lacks %s: %s", what, why)
 }
 
 // flagged returns a flag of the test binary.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // TestRaces hammers for a minute each, with -long. The host looks as fast as it can meanwhile, and what it saw is
@@ -55,7 +57,7 @@ func TestRaces(t *testing.T) {
 			if c.mayAppear && won == 0 {
 				t.Error("the control: the name never appeared, so nothing was tried")
 			}
-			if c.mayAppear && !poll(w.patience(), func() bool { _, err := os.Lstat(target); return os.IsNotExist(err) }) {
+			if c.mayAppear && !machine.Poll(w.patience(), func() bool { _, err := os.Lstat(target); return os.IsNotExist(err) }) {
 				t.Error("it is there in the end")
 			}
 		})

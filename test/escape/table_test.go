@@ -56,7 +56,7 @@ func table(rows []row) string {
 	for _, r := range rows {
 		counts[r.v.result(r.a)]++
 	}
-	fmt.Fprintf(&b, "%d cases: %d pass, %d documented, %d n/a, %d fail. %s.\n\n", len(rows), counts["pass"], counts["documented"], counts["n/a"], counts["fail"], machine())
+	fmt.Fprintf(&b, "%d cases: %d pass, %d documented, %d n/a, %d fail. %s.\n\n", len(rows), counts["pass"], counts["documented"], counts["n/a"], counts["fail"], versions())
 	b.WriteString("| group | case | backend | control | ran | result | reason |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		ran := map[bool]string{true: "yes", false: "no"}[r.v.ran]
@@ -66,8 +66,8 @@ func table(rows []row) string {
 	return b.String()
 }
 
-// machine names what the results were made with.
-func machine() string {
+// versions names what the results were made with.
+func versions() string {
 	first := func(name string, args ...string) string {
 		out, err := exec.Command(name, args...).Output()
 		if err != nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // world is a user's home with projects in it, and one backend.
@@ -33,10 +35,10 @@ type project struct{ dir, box string }
 func newWorld(t *testing.T, backend string) *world {
 	t.Helper()
 	if _, err := exec.LookPath("bwrap"); err != nil {
-		lack(t, "bubblewrap", err.Error())
+		machine.Lack(t, "bubblewrap", err.Error())
 	}
 	if _, err := exec.LookPath("git"); err != nil {
-		lack(t, "git", err.Error())
+		machine.Lack(t, "git", err.Error())
 	}
 	root := os.Getenv(rootVariable)
 	w := &world{dir: t.TempDir(), tools: filepath.Join(root, "tools"), bailey: filepath.Join(root, "bin", "bailey"), backend: backend, root: os.Getuid() == 0}
@@ -59,7 +61,7 @@ func newWorld(t *testing.T, backend string) *world {
 	doctor := exec.Command(w.bailey, "doctor")
 	doctor.Env = w.env
 	if out, err := doctor.CombinedOutput(); err != nil {
-		lack(t, backend, string(out))
+		machine.Lack(t, backend, string(out))
 	}
 	w.shared = w.newProject(t, "shared", "")
 	w.start(t, w.shared)

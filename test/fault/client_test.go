@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bailey-sandbox/bailey/test/fault/lab"
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 func TestAClientWhoseSandboxIsKilled(t *testing.T) {
@@ -51,7 +52,7 @@ func TestAClientWhoseSandboxIsKilled(t *testing.T) {
 			}
 			screen := &screen{}
 			go func() { _, _ = io.Copy(screen, master) }()
-			if !lab.Poll(10*time.Second, func() bool { return strings.Contains(screen.text(), "the agent is there") }) {
+			if !machine.Poll(10*time.Second, func() bool { return strings.Contains(screen.text(), "the agent is there") }) {
 				t.Fatalf("on the screen is %q", screen.text())
 			}
 			if reflect.DeepEqual(termios(t, slave), before) {
@@ -66,14 +67,14 @@ func TestAClientWhoseSandboxIsKilled(t *testing.T) {
 			if code := lab.ExitCode(cmd.ProcessState); code != 125 {
 				t.Errorf("exit code %d", code)
 			}
-			if !lab.Poll(5*time.Second, func() bool { return strings.Contains(screen.text(), "bailey: lost the agent in box") }) {
+			if !machine.Poll(5*time.Second, func() bool { return strings.Contains(screen.text(), "bailey: lost the agent in box") }) {
 				t.Errorf("on the screen is %q", screen.text())
 			}
 			if after := termios(t, slave); !reflect.DeepEqual(after, before) {
 				t.Errorf("the terminal was left as %+v, it was %+v", after, before)
 			}
 			// A supervisor whose machine has died is there for a moment longer.
-			if !lab.Poll(5*time.Second, func() bool { all, err := l.Status(); return err == nil && all["box"] == "stopped" }) {
+			if !machine.Poll(5*time.Second, func() bool { all, err := l.Status(); return err == nil && all["box"] == "stopped" }) {
 				t.Error("it is not said to be stopped")
 			}
 			must(t, l, "start", "box")

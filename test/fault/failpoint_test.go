@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bailey-sandbox/bailey/test/fault/lab"
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // failpoints are the names of all places that the sources mark, so that a new one is tested by itself.
@@ -109,7 +110,7 @@ func failpointOnce(t *testing.T, l *lab.Lab, fault string, limits []string) {
 	case status == "running":
 		// A supervisor whose machine has died is there for a moment longer.
 		var out lab.Result
-		if !lab.Poll(5*time.Second, func() bool {
+		if !machine.Poll(5*time.Second, func() bool {
 			all, err = l.Status()
 			out = l.Run(nil, "exec", name, "echo", "alive")
 			return err == nil && (out.Stdout == "alive\n" || all[name] == "stopped")

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bailey-sandbox/bailey/test/fault/lab"
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // TestAKilledSupervisorsLastLookIsTakenLater has an agent prepare a repository for the host's git while its
@@ -46,7 +46,7 @@ func TestAKilledSupervisorsLastLookIsTakenLater(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(project, "go"), nil, 0o666); err != nil {
 				t.Fatal(err)
 			}
-			lab.Poll(5*time.Second, func() bool { return exists(filepath.Join(project, "done")) })
+			machine.Poll(5*time.Second, func() bool { return exists(filepath.Join(project, "done")) })
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}

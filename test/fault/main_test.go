@@ -13,12 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/bailey-sandbox/bailey/test/fault/lab"
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // binaryVariable holds the path of the binary under test.
@@ -70,10 +70,7 @@ func newLab(t *testing.T) *lab.Lab {
 		t.Fatal(err)
 	}
 	if out := l.Run(nil, "doctor"); out.Code != 0 {
-		if slices.Contains(strings.Split(os.Getenv("BAILEY_REQUIRE"), ","), "namespace") {
-			t.Fatal(out)
-		}
-		t.Skip("this machine cannot run sandboxes: ", out)
+		machine.Lack(t, "namespace", out.String())
 	}
 	t.Cleanup(func() { clean(t, l) })
 	return l

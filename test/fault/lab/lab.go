@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // Lab is one user's world below Dir. Its methods may be called from any goroutine.
@@ -163,7 +165,7 @@ func (l *Lab) Status() (map[string]string, error) {
 
 // Settled is Status once no sandbox is busy any more.
 func (l *Lab) Settled() (all map[string]string, err error) {
-	settled := Poll(10*time.Second, func() bool {
+	settled := machine.Poll(10*time.Second, func() bool {
 		all, err = l.Status()
 		busy := false
 		for _, s := range all {
@@ -175,14 +177,4 @@ func (l *Lab) Settled() (all map[string]string, err error) {
 		err = fmt.Errorf("still busy: %v", all)
 	}
 	return all, err
-}
-
-// Poll asks until the answer is yes, and reports whether it was in time.
-func Poll(limit time.Duration, ok func() bool) bool {
-	for end := time.Now().Add(limit); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			return false
-		}
-	}
-	return true
 }

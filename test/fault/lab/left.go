@@ -10,13 +10,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // Left lists what is there of sandboxes although there should be none: entries of the state directory,
 // temporary files, half-made snapshots, processes, mounts, loop devices, control groups, and changes of the workspace. It
 // gives what is ending a moment to end.
 func (l *Lab) Left() (left []string) {
-	Poll(5*time.Second, func() bool {
+	machine.Poll(5*time.Second, func() bool {
 		left = slices.Concat(l.files(), l.processes(), l.mounts(), l.loops(), l.groups())
 		return len(left) == 0
 	})

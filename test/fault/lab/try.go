@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // Try makes one of the trials that the command soak describes, n times, and afterwards removes everything. The
@@ -133,7 +135,7 @@ func (l *Lab) check(name string) error {
 		return fmt.Errorf("it is said to be %s", all[name])
 	}
 	// A supervisor whose machine was killed answers for a moment longer: a start then finds it running.
-	Poll(5*time.Second, func() bool {
+	machine.Poll(5*time.Second, func() bool {
 		err = errors.Join(l.must("start", name), l.must("exec", name, "true"))
 		return err == nil
 	})
@@ -239,7 +241,7 @@ func (l *Lab) clients(n int) (string, error) {
 		}
 	}
 	var after [2]int
-	Poll(5*time.Second, func() bool { after = l.descriptors(pid); return after[0] <= before[0]+5 && after[1] <= before[1]+5 })
+	machine.Poll(5*time.Second, func() bool { after = l.descriptors(pid); return after[0] <= before[0]+5 && after[1] <= before[1]+5 })
 	report := fmt.Sprintf("descriptors of supervisor and guest %v, at first %v; memory %.1f MiB", after, before, float64(l.Memory(name))/(1<<20))
 	if after[0] > before[0]+5 || after[1] > before[1]+5 {
 		return report, errors.New("descriptors leak: " + report)
