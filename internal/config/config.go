@@ -91,12 +91,8 @@ func decode(text []byte, limit int, v any) error {
 	if len(text) > limit {
 		return fmt.Errorf(" it is larger than %d bytes", limit)
 	}
-	// With aliases, a few lines can stand for more than any memory holds; tags say what a value is, which we know.
-	for _, t := range lexer.Tokenize(string(text)) {
-		switch t.Type {
-		case token.AliasType, token.AnchorType, token.MergeKeyType, token.TagType:
-			return fmt.Errorf("%d:%d: anchors, tags and aliases are not allowed", t.Position.Line, t.Position.Column)
-		}
+	if err := plain(lexer.Tokenize(string(text))); err != nil {
+		return err
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
 	if err := d.Decode(v); err != nil && !errors.Is(err, io.EOF) {
@@ -104,6 +100,33 @@ func decode(text []byte, limit int, v any) error {
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return errors.New(" it has more than one document")
+	}
+	return nil
+}
+
+// plain refuses what no configuration needs and what harms. With aliases, a few lines can stand for more than any
+// memory holds; tags, which say what a value is, are more than the decoder survives; and the time that it takes
+// grows with the square of how deep brackets are nested.
+func plain(tokens token.Tokens) error {
+	const deepest = 16
+	brackets, dashes := 0, 0
+	for _, t := range tokens {
+		if t.Type != token.SequenceEntryType {
+			dashes = 0
+		}
+		switch t.Type {
+		case token.AliasType, token.AnchorType, token.MergeKeyType, token.TagType:
+			return place(t.Position, errors.New("anchors, tags and aliases are not allowed"))
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets--
+		case token.SequenceEntryType:
+			dashes++
+		}
+		if brackets > deepest || dashes > deepest {
+			return place(t.Position, errors.New("it is nested too deeply"))
+		}
 	}
 	return nil
 }

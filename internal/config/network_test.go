@@ -87,6 +87,9 @@ func TestParseNetworkRefuses(t *testing.T) {
 		"a default that is no word": {"network: {default: true}", "1:20: a word is wanted"},
 		"an unknown profile":        {"network:\n  profiles: [node, perl]", `2:20: unknown profile "perl"`},
 		"too many rules":            {"network:\n  deny:\n" + strings.Repeat("    - a.test\n", maxRules+1), "1003:7: more than 1000 rules"},
+		"deep brackets":             {"network: {allow: " + strings.Repeat("[", 50000), "1:33: it is nested too deeply"},
+		"deep mappings":             {"network: {allow: " + strings.Repeat("{a: ", 10000), "it is nested too deeply"},
+		"deep lists":                {"network:\n  allow:\n    " + strings.Repeat("- ", 20000), "it is nested too deeply"},
 		"everything wrong, at once": {"network:\n  default: ask\n  allow:\n    - a b\n    - {hots: a.test}\n  profiles: [perl]", "2:12: default: ask is not built yet: write deny, and allow hosts by name; 4:7: invalid rule"},
 		"and the rest of it":        {"network:\n  default: ask\n  allow:\n    - a b\n    - {hots: a.test}\n  profiles: [perl]", `; 5:8: unknown field "hots"; 6:14: unknown profile "perl"`},
 	} {
