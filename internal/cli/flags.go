@@ -51,6 +51,7 @@ func (f *createFlags) register(cmd *cobra.Command, quiet *bool) {
 	fs.StringVar(&f.disk, "disk", "", "limit the sandbox's own files to `SIZE`")
 	fs.StringArrayVar(&f.allow, "allow", nil, "let the sandbox reach `HOST[:PORT]`; repeat for more")
 	fs.StringArrayVar(&f.profiles, "profile", nil, "let the sandbox read what `NAME` is for: "+strings.Join(policy.ProfileNames(), ", "))
+	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(policy.ProfileNames(), cobra.ShellCompDirectiveNoFileComp))
 	fs.StringVar(&f.network, "network", "deny", "what no rule allows: `deny|allow`; none is no network at all")
 	fs.StringVar(&f.agentVersion, "agent-version", "", "exact version or tag of the agent (default: latest)")
 	fs.StringVar(&f.credentials, "credentials", "none", "credentials lent to the sandbox: `none`")
