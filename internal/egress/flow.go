@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -32,7 +33,16 @@ func (s *Server) target(dst netip.AddrPort) policy.Request {
 // serveFlow judges one flow, and carries it when it is allowed.
 func (s *Server) serveFlow(ctx context.Context, f *flow) {
 	req := s.target(f.Dst)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	open := &openFlow{req: req, end: end}
+	s.open.add(open)
+	defer s.open.remove(open)
 	decision := s.policy().Decide(req)
+	if decision.Inspect {
+		// Requests are not read yet, and what has to be judged and is not must not pass.
+		decision = policy.Decision{Rule: decision.Rule, Reason: fmt.Sprintf("the rules for %s are about requests, which cannot be judged yet", req)}
+	}
 	if decision.Verdict != policy.Allow {
 		s.refuse(f, f.event(req, decision))
 		return
@@ -60,6 +70,7 @@ func (s *Server) serveFlow(ctx context.Context, f *flow) {
 		_ = f.Reset()
 		return
 	}
+	s.open.settle(open, decision, addr, s.policy())
 	// The flow's own connection, because io.Copy knows splice(2) only between bare *net.TCPConns.
 	out, in, err := relay(ctx, f.Conn, upstream)
 	e.Kind, e.Time, e.Reason = audit.KindClose, time.Time{}, ""

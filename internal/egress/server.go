@@ -50,6 +50,7 @@ type Server struct {
 	names   nameTable
 	refused throttle
 	flows   atomic.Int64 // open now
+	open    registry
 	lastID  atomic.Uint64
 }
 

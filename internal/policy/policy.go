@@ -1,5 +1,5 @@
-// Package policy decides which hosts a sandbox may reach. It is pure: it opens no file and no socket,
-// resolves nothing and remembers nothing; egress asks it and does the work. It imports only hostname.
+// Package policy decides what a sandbox may reach. It is pure: it opens no file and no socket, resolves
+// nothing and remembers nothing; egress asks it and does the work. It imports only hostname.
 package policy
 
 import (
@@ -26,34 +26,20 @@ func (v Verdict) String() string {
 	return "deny"
 }
 
-// Request is what the sandbox wants: a connection to Port of Host or, when it named no name, of Addr.
-type Request struct {
-	Host hostname.Name
-	Addr netip.Addr // judged only when Host is empty
-	Port uint16
-}
-
-// String returns host:port, or only the host when no port is asked for.
-func (r Request) String() string {
-	host := string(r.Host)
-	if host == "" {
-		host = r.Addr.String()
-		if r.Port != 0 {
-			return netip.AddrPortFrom(r.Addr, r.Port).String()
-		}
-	}
-	if r.Port == 0 {
-		return host
-	}
-	return fmt.Sprintf("%s:%d", host, r.Port)
-}
-
-// Decision is a verdict and why. The zero value denies.
+// Decision is a verdict, why, and what it means for the bytes. The zero value denies.
 type Decision struct {
 	Verdict Verdict
 	Rule    string // text of the rule that decided, "" for the default
-	Reason  string // one sentence for a human, without a full stop
-	Private bool   // the rule names private addresses expressly
+	Reason  string // one sentence for a human, without a full stop; nothing that the sandbox chose but a host is in it
+	Cure    string // the command that would allow it, safe to paste into a shell; "" when none would
+	Private bool   // a rule names private addresses expressly
+
+	Protocol Protocol // what may be spoken
+	Tunnel   bool     // TLS is carried as it is, unread
+	Inspect  bool     // the verdict depends on the request: each has to be read and judged, or refused
+
+	policy *Policy // that decided, for CheckAddr
+	req    Request
 }
 
 // Policy is an ordered set of rules. The zero Policy, and a nil one, denies everything. Its methods
@@ -61,42 +47,56 @@ type Decision struct {
 type Policy struct {
 	Default Verdict // for what no rule speaks of; never for addresses inside
 	Rules   []Rule
+	Sandbox string // whose policy it is, for the commands that it suggests; may be empty
 }
 
-// Decide judges one connection. A rule that denies beats every rule that allows, whatever their order.
-// A name is judged as such: where it leads is judged after its resolution, by CheckAddr.
+// Decide judges one request, or when it has no method the connection that requests are to come on: that is
+// allowed when some request on it could be. A rule that denies beats every rule that allows, whatever their
+// order. A name is judged as such: where it leads is judged after its resolution, by CheckAddr.
 func (p *Policy) Decide(req Request) Decision {
 	if p == nil {
 		return Decision{Reason: "there is no policy"}
 	}
-	var allow, otherPort *Rule
-	for i := range p.Rules {
-		r := &p.Rules[i]
-		switch {
-		case !r.matchesHost(req):
-		case r.Verdict == Allow && !r.matchesPort(req.Port):
-			otherPort = r
-		case r.Verdict == Allow:
-			// Of several, the one that opens most.
-			if allow == nil || r.Private {
-				allow = r
-			}
-		case r.matchesPort(req.Port):
-			return Decision{Rule: r.String(), Reason: fmt.Sprintf("%s is denied by rule %s", req, r.cited())}
-		}
+	m := p.match(req)
+	if m.deny != nil {
+		return Decision{Rule: m.deny.String(), Reason: fmt.Sprintf("%s is denied by rule %s", req, m.deny.cited()), policy: p, req: req}
 	}
+	d := Decision{policy: p, req: req}
+	open := p.Default == Allow && (req.Host != "" || hostname.Classify(req.Addr) == hostname.Public)
 	switch {
-	case allow != nil:
-		d := Decision{Verdict: Allow, Rule: allow.String(), Private: allow.Private,
-			Reason: fmt.Sprintf("%s is allowed by rule %s", req, allow.cited())}
-		return d.checkLiteral(req)
-	case p.Default == Allow:
-		d := Decision{Verdict: Allow, Reason: fmt.Sprintf("%s is allowed by default", req)}
-		return d.checkLiteral(req)
-	case otherPort != nil && req.Port != 0:
-		return Decision{Reason: fmt.Sprintf("no rule allows %s: rule %s is for other ports", req, otherPort.cited())}
+	case m.allow != nil:
+		d.Verdict, d.Rule, d.Private = Allow, m.allow.String(), m.private
+		d.Protocol, d.Tunnel = m.allow.Protocol, m.allow.TLS == Tunnel
+		d.Reason = fmt.Sprintf("%s is allowed by rule %s", req, m.allow.cited())
+		if m.allow.limited() && open && !m.private {
+			d.Protocol = Any
+		} else {
+			d.Inspect = m.allow.limited()
+		}
+	case open:
+		d.Verdict, d.Protocol = Allow, Any
+		d.Reason = fmt.Sprintf("%s is allowed by default", req)
+	default:
+		return d.refused(p.whyNot(req, m))
 	}
-	return Decision{Reason: fmt.Sprintf("no rule allows %s", req)}
+	if m.limit != nil {
+		// What is carried unread cannot be refused.
+		d.Inspect, d.Protocol, d.Tunnel = true, HTTP, false
+	}
+	return d
+}
+
+// whyNot says why no rule allows req.
+func (p *Policy) whyNot(req Request, m matches) string {
+	switch {
+	case m.otherRequest != nil:
+		return fmt.Sprintf("no rule allows %s: rule %s is for other requests", req, m.otherRequest.cited())
+	case m.otherPort != nil && req.Port != 0:
+		return fmt.Sprintf("no rule allows %s: rule %s is for other ports", req, m.otherPort.cited())
+	case m.shut != nil, p.Default == Allow:
+		return fmt.Sprintf("no rule names %s, a %s address", req, hostname.Classify(req.Addr))
+	}
+	return fmt.Sprintf("no rule allows %s", req)
 }
 
 // DecideName says whether any port of a name is allowed, that is whether the sandbox may learn that the
@@ -120,29 +120,47 @@ func (p *Policy) DecideName(name hostname.Name) Decision {
 
 // CheckAddr turns d, the decision about a name, into the decision about one address that the name
 // resolved to. Whoever runs a name's server chooses its addresses, so only public ones follow from the
-// name being allowed; a rule marked private opens the host's and its network's, but never link-local
-// ones, where clouds keep credentials: those have to be written down as addresses.
+// name being allowed, and none that a rule denies; a rule marked private opens the host's and its network's,
+// but never link-local ones, where clouds keep credentials: those have to be written down as addresses. When
+// one rule for a name is private and another is not, a request may be allowed only elsewhere than its connection:
+// whoever judges requests checks the address for each.
 func (d Decision) CheckAddr(name hostname.Name, a netip.Addr) Decision {
-	class := hostname.Classify(a)
-	if d.Verdict != Allow || class == hostname.Public {
+	if d.Verdict != Allow {
 		return d
 	}
-	switch class {
-	case hostname.Private, hostname.Loopback, hostname.CGNAT, hostname.Benchmark:
-		// Benchmark: some VPN clients resolve every name into 198.18.0.0/15 on the host.
-		if d.Private {
-			return d
-		}
-		return Decision{Rule: d.Rule, Reason: fmt.Sprintf(
-			"%s leads to %s, a %s address, and only a rule that starts with %q opens those", name, a, class, privatePrefix)}
+	if r := d.policy.denies(a, d.req.Port); r != nil {
+		return Decision{Rule: r.String(), Reason: fmt.Sprintf("%s leads to %s, which is denied by rule %s", name, a, r.cited()), policy: d.policy, req: d.req}
 	}
-	return Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s leads to %s, a %s address", name, a, class)}
+	class := hostname.Classify(a)
+	if class == hostname.Public || d.Private && opened(class) {
+		return d
+	}
+	refusal := Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s leads to %s, a %s address", name, a, class), policy: d.policy, req: d.req}
+	if opened(class) {
+		refusal.Reason += fmt.Sprintf(", and only a rule that starts with %q opens those", privatePrefix)
+		refusal.Cure = d.req.cure(d.policy, Rule{Private: true, Protocol: d.Protocol})
+	}
+	return refusal
 }
 
-// checkLiteral is the same for an address that the sandbox itself named.
-func (d Decision) checkLiteral(req Request) Decision {
-	if req.Host != "" || hostname.Classify(req.Addr) == hostname.Public || d.Private {
-		return d
+// NotHTTP turns d, which allows a connection for requests, into the refusal of one that carries something else.
+func (d Decision) NotHTTP() Decision {
+	return Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s speaks neither TLS nor HTTP, and no rule allows other protocols there", d.req.connection()),
+		Cure: d.req.cure(d.policy, Rule{Private: d.Private, Protocol: TCP}), policy: d.policy, req: d.req}
+}
+
+func (d Decision) refused(reason string) Decision {
+	d.Verdict, d.Reason = Deny, reason
+	d.Cure = d.req.cure(d.policy, Rule{})
+	return d
+}
+
+// opened says whether a rule marked private opens addresses of that class.
+func opened(c hostname.Class) bool {
+	switch c {
+	case hostname.Private, hostname.Loopback, hostname.CGNAT, hostname.Benchmark:
+		// Benchmark: some VPN clients resolve every name into 198.18.0.0/15 on the host.
+		return true
 	}
-	return Decision{Reason: fmt.Sprintf("no rule names %s, a %s address", req, hostname.Classify(req.Addr))}
+	return false
 }

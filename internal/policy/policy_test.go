@@ -113,7 +113,7 @@ func TestZeroValuesDeny(t *testing.T) {
 		t.Error("the zero decision allows a public address")
 	}
 	inside := netip.MustParseAddr("10.0.0.1")
-	if d := (&Policy{Rules: []Rule{{Addr: inside, Verdict: Allow}}}).Decide(Request{Addr: inside, Port: 80}); d.Verdict != Deny {
+	if d := (&Policy{Rules: []Rule{{Net: netip.PrefixFrom(inside, 32), Verdict: Allow}}}).Decide(Request{Addr: inside, Port: 80}); d.Verdict != Deny {
 		t.Error("a rule that is not marked private opens a private address")
 	}
 	if d := rules(t, "github.com").Decide(req); d.Verdict != Allow {

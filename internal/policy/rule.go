@@ -10,46 +10,120 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/hostname"
 )
 
-// privatePrefix marks a rule whose names may lead inside.
-const privatePrefix = "private:"
+// What stands before the host in a rule's text.
+const (
+	privatePrefix = "private:" // its names may lead inside
+	tcpPrefix     = "tcp:"
+	tunnelPrefix  = "tunnel:"
+)
 
-// Rule is one line of a policy: a host pattern or an address, its ports and a verdict. The zero Rule
-// matches nothing.
+// Protocol is what may be spoken on a connection. Unknown ones are not allowed.
+type Protocol int
+
+// The protocols. Only the first two are a rule's.
+const (
+	HTTP Protocol = iota // requests, in TLS or not; each is judged
+	TCP                  // anything, carried unread
+	Any                  // requests are judged like those of HTTP, anything else is carried like TCP's
+)
+
+// String returns the word that files use.
+func (p Protocol) String() string {
+	switch p {
+	case HTTP:
+		return "http"
+	case TCP:
+		return "tcp"
+	case Any:
+		return "any"
+	}
+	return "unknown"
+}
+
+// TLS is what is done with a connection's TLS. Unknown ones are not allowed.
+type TLS int
+
+// The ways.
+const (
+	Inspect TLS = iota // it is opened, so that requests can be judged
+	Tunnel             // it is carried unread
+)
+
+// Rule is one line of a policy: hosts, what may be done there, and a verdict. The zero Rule matches nothing.
 type Rule struct {
-	Host    hostname.Pattern
-	Addr    netip.Addr // one address in canonical form, instead of Host
-	Ports   []uint16   // sorted; empty is 80 and 443 for a rule that allows, every port for one that denies
-	Verdict Verdict
-	Private bool   // Host may lead to the host's own network; Addr is in it
-	Origin  string // who wrote it: "built-in: claude", "--allow", "user"
-	Why     string // what it is for, "" when nobody said
+	Host     hostname.Pattern
+	Net      netip.Prefix // addresses, instead of Host
+	Ports    []uint16     // sorted; empty is 80 and 443 for a rule that allows, every port for one that denies
+	Methods  []string     // upper case; empty is every one
+	Paths    []string     // globs; empty is every one
+	Protocol Protocol
+	TLS      TLS
+	Verdict  Verdict
+	Private  bool   // Host may lead to the host's own network; Net is in it
+	Profile  string // that it belongs to, "" for none
+	Origin   string // who wrote it: "built-in: claude", "--allow", "config.yaml:12"
+	Why      string // what it is for, "" when nobody said
 }
 
 // HostAlias is the name under which a sandbox reaches services on the host's own loopback address. A rule
 // that names it names them expressly; under a wildcard it is a name like any other.
 const HostAlias = "host.bailey.internal"
 
-// ParseRule reads HOST[:PORT[,PORT…]], *.HOST[:…], IPv4[:…], IPv6 or [IPv6][:…], each optionally behind
-// "private:", as a rule that allows; a caller that wants the opposite sets Verdict. Errors say what to
-// write instead.
+// ParseRule reads HOST[:PORT[,PORT…]], *.HOST[:…], IPv4[/BITS][:…], IPv6[/BITS] or [IPv6[/BITS]][:…], each
+// optionally behind "private:" and "tcp:" or "tunnel:", as a rule that allows; see Entry for the opposite and
+// for all that a rule can say. Errors say what to write instead.
 func ParseRule(text, origin string) (Rule, error) {
+	r, err := parseRule(text, origin)
+	if err == nil {
+		err = r.check()
+	}
+	if err != nil {
+		return Rule{}, fmt.Errorf("invalid rule %q: %w", text, err)
+	}
+	return r, nil
+}
+
+func parseRule(text, origin string) (Rule, error) {
 	r := Rule{Verdict: Allow, Origin: origin}
-	rest, private := strings.CutPrefix(text, privatePrefix)
-	if strings.Contains(rest, "/") {
-		return Rule{}, fmt.Errorf("invalid rule %q: write HOST or HOST:PORT, not a URL or a network", text)
+	rest := text
+	for again := true; again; {
+		switch {
+		case !r.Private && strings.HasPrefix(rest, privatePrefix):
+			rest, r.Private = rest[len(privatePrefix):], true
+		case r.Protocol == HTTP && strings.HasPrefix(rest, tcpPrefix):
+			rest, r.Protocol = rest[len(tcpPrefix):], TCP
+		case r.TLS == Inspect && strings.HasPrefix(rest, tunnelPrefix):
+			rest, r.TLS = rest[len(tunnelPrefix):], Tunnel
+		default:
+			again = false
+		}
+	}
+	if strings.Contains(rest, "//") {
+		return Rule{}, fmt.Errorf("write HOST or HOST:PORT, not a URL")
 	}
 	host, ports, found := cutPorts(rest)
 	if found {
 		var err error
 		if r.Ports, err = parsePorts(ports); err != nil {
-			return Rule{}, fmt.Errorf("invalid rule %q: %w", text, err)
+			return Rule{}, err
 		}
 	}
-	if err := r.parseHost(host); err != nil {
-		return Rule{}, fmt.Errorf("invalid rule %q: %w", text, err)
+	return r, r.parseHost(host)
+}
+
+// check says what is wrong with a rule that was put together of well-formed parts.
+func (r *Rule) check() error {
+	switch {
+	case r.Verdict == Deny && (r.Protocol != HTTP || r.TLS != Inspect):
+		return fmt.Errorf("a rule that denies is about every protocol: leave protocol and tls away")
+	case r.Protocol == TCP && r.TLS == Tunnel:
+		return fmt.Errorf("tcp carries everything unread: leave the tunnel away")
+	case r.limited() && (r.Protocol == TCP || r.TLS == Tunnel):
+		return fmt.Errorf("methods and paths cannot be seen in what is carried unread: leave them, or tcp and tunnel, away")
+	case r.Protocol == TCP && len(r.Ports) == 0:
+		return fmt.Errorf("a tcp rule needs a port: write %sHOST:PORT", tcpPrefix)
 	}
-	r.Private = r.Private || private
-	return r, nil
+	return nil
 }
 
 // cutPorts splits at the colon before the ports. IPv6 has colons of its own, so there it must have
@@ -64,33 +138,68 @@ func cutPorts(s string) (host, ports string, found bool) {
 	return s, "", false
 }
 
-// parseHost sets Host, or Addr and with it Private: whoever writes an address has named it expressly.
+// parseHost sets Host, or Net and with it Private: whoever writes an address has named it expressly.
 func (r *Rule) parseHost(s string) error {
-	inner, v6 := strings.CutPrefix(s, "[")
-	if v6 {
+	inner, brackets := strings.CutPrefix(s, "[")
+	if brackets {
 		var closed bool
 		if inner, closed = strings.CutSuffix(inner, "]"); !closed || !strings.Contains(inner, ":") {
 			return fmt.Errorf("brackets are for IPv6: write [ADDRESS]:PORT")
 		}
 	}
-	if _, err := netip.ParseAddr(inner); err != nil && !v6 {
-		r.Host, err = hostname.ParsePattern(s)
-		if err == nil && (r.Host.Match("localhost") || strings.HasSuffix(r.Host.String(), ".localhost")) {
-			return fmt.Errorf("localhost is the sandbox itself: write %s for this host", HostAlias)
+	address, bits, network := strings.Cut(inner, "/")
+	if _, err := netip.ParseAddr(address); err != nil && !brackets {
+		if network {
+			return fmt.Errorf("write HOST or HOST:PORT, not a URL")
 		}
-		r.Private = err == nil && r.Host.String() == HostAlias
-		return err
+		return r.parseName(s)
 	}
-	a, err := hostname.ParseAddr(inner)
+	a, err := hostname.ParseAddr(address)
 	if err != nil {
 		return err
 	}
-	switch class := hostname.Classify(a); class {
-	case hostname.Unspecified, hostname.Multicast, hostname.Reserved, hostname.Benchmark:
-		return fmt.Errorf("%s is a %s address, which can never be reached from a sandbox", a, class)
-	default:
-		r.Addr, r.Private = a, class != hostname.Public
+	if !network {
+		return r.setNet(netip.PrefixFrom(a, a.BitLen()))
 	}
+	n, err := strconv.Atoi(bits)
+	net := netip.PrefixFrom(a, n)
+	if err != nil || strconv.Itoa(n) != bits || !net.IsValid() {
+		return fmt.Errorf("%q is not a network: write ADDRESS/BITS, with at most %d bits", inner, a.BitLen())
+	}
+	if net.Masked() != net {
+		return fmt.Errorf("%s is not where a network starts: write %s", net, net.Masked())
+	}
+	return r.setNet(net)
+}
+
+func (r *Rule) parseName(s string) error {
+	var err error
+	if r.Host, err = hostname.ParsePattern(s); err != nil {
+		return err
+	}
+	if r.Host.Match("localhost") || strings.HasSuffix(r.Host.String(), ".localhost") {
+		return fmt.Errorf("localhost is the sandbox itself: write %s for this host", HostAlias)
+	}
+	r.Private = r.Private || r.Host.String() == HostAlias
+	return nil
+}
+
+// setNet refuses what nobody can mean. A network that starts in a private range lies in it, or is so wide that
+// what else is in it needs no mark.
+func (r *Rule) setNet(net netip.Prefix) error {
+	class := hostname.Classify(net.Addr())
+	if !net.IsValid() {
+		return fmt.Errorf("there is no address")
+	}
+	if !net.IsSingleIP() {
+		r.Net, r.Private = net, r.Private || opened(class)
+		return nil
+	}
+	switch class {
+	case hostname.Unspecified, hostname.Multicast, hostname.Reserved, hostname.Benchmark:
+		return fmt.Errorf("%s is a %s address, which can never be reached from a sandbox", net.Addr(), class)
+	}
+	r.Net, r.Private = net, r.Private || class != hostname.Public
 	return nil
 }
 
@@ -107,26 +216,51 @@ func parsePorts(s string) ([]uint16, error) {
 	return slices.Compact(ports), nil
 }
 
-// String returns the rule as ParseRule reads it.
+// String returns the rule as ParseRule reads it, and behind that in parentheses what it cannot read.
 func (r Rule) String() string {
 	var b strings.Builder
-	if r.Private && !r.Addr.IsValid() {
+	if r.Private && !r.ownPrivate() {
 		b.WriteString(privatePrefix)
 	}
-	switch {
-	case !r.Addr.IsValid():
-		b.WriteString(r.Host.String())
-	case r.Addr.Is6() && len(r.Ports) > 0:
-		b.WriteString("[" + r.Addr.String() + "]")
-	default:
-		b.WriteString(r.Addr.String())
+	if r.Protocol == TCP {
+		b.WriteString(tcpPrefix)
 	}
+	if r.TLS == Tunnel {
+		b.WriteString(tunnelPrefix)
+	}
+	b.WriteString(r.host())
 	separator := ":"
 	for _, port := range r.Ports {
 		b.WriteString(separator + strconv.Itoa(int(port)))
 		separator = ","
 	}
+	if r.limited() {
+		b.WriteString(" (" + strings.Join(slices.Concat(r.Methods, r.Paths), " ") + ")")
+	}
 	return b.String()
+}
+
+func (r *Rule) host() string {
+	if !r.Net.IsValid() {
+		return r.Host.String()
+	}
+	text := r.Net.String()
+	if r.Net.IsSingleIP() {
+		text = r.Net.Addr().String()
+	}
+	if r.Net.Addr().Is6() && len(r.Ports) > 0 {
+		text = "[" + text + "]"
+	}
+	return text
+}
+
+// ownPrivate says whether the host alone makes the rule private.
+func (r *Rule) ownPrivate() bool {
+	if !r.Net.IsValid() {
+		return r.Host.String() == HostAlias
+	}
+	class := hostname.Classify(r.Net.Addr())
+	return opened(class) || r.Net.IsSingleIP() && class != hostname.Public
 }
 
 // cited is the rule with its origin, for a sentence.
@@ -135,23 +269,4 @@ func (r Rule) cited() string {
 		return strconv.Quote(r.String())
 	}
 	return fmt.Sprintf("%q (%s)", r.String(), r.Origin)
-}
-
-func (r *Rule) matchesHost(req Request) bool {
-	if req.Host != "" {
-		return r.Host.Match(req.Host)
-	}
-	return r.Addr.IsValid() && r.Addr == req.Addr
-}
-
-func (r *Rule) matchesPort(port uint16) bool {
-	return len(r.Ports) == 0 && r.Verdict != Allow || slices.Contains(r.ports(), port)
-}
-
-// ports is what a rule that allows is for.
-func (r *Rule) ports() []uint16 {
-	if len(r.Ports) == 0 {
-		return []uint16{80, 443}
-	}
-	return r.Ports
 }

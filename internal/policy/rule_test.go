@@ -22,6 +22,18 @@ func TestParseRule(t *testing.T) {
 		{"2606:4700::1111", "2606:4700::1111"},
 		{"[2606:4700::1111]", "2606:4700::1111"},
 		{"[2606:4700::1111]:443", "[2606:4700::1111]:443"},
+		{"tcp:db.test:5432", "tcp:db.test:5432"},
+		{"private:tcp:db.test:5432", "private:tcp:db.test:5432"},
+		{"tcp:private:db.test:5432", "private:tcp:db.test:5432"},
+		{"tunnel:pinned.test", "tunnel:pinned.test"},
+		{"tcp:10.0.0.1:5432", "tcp:10.0.0.1:5432"},
+		{"10.0.0.0/8:80", "10.0.0.0/8:80"},
+		{"private:10.0.0.0/8", "10.0.0.0/8"},
+		{"0.0.0.0/0", "0.0.0.0/0"},
+		{"private:0.0.0.0/0", "private:0.0.0.0/0"},
+		{"fd00::/8", "fd00::/8"},
+		{"[fd00::/8]:443", "[fd00::/8]:443"},
+		{"1.2.3.4/32", "1.2.3.4"},
 	}
 	for _, tt := range tests {
 		r, err := ParseRule(tt.in, "test")
@@ -48,7 +60,10 @@ func TestParseRuleRefusesAndSaysTheCure(t *testing.T) {
 	tests := []struct{ in, cure string }{
 		{"", "empty label"}, {":443", "empty label"}, {"private:", "empty label"},
 		{"*", "*.DOMAIN"}, {"*:443", "*.DOMAIN"}, {"*.com", "*.DOMAIN.com"},
-		{"https://github.com/", "not a URL"}, {"github.com/acme", "not a URL"}, {"10.0.0.0/8", "not a URL or a network"},
+		{"https://github.com/", "not a URL"}, {"github.com/acme", "not a URL"}, {"10.0.0.1/8", "write 10.0.0.0/8"}, {"10.0.0.0/33", "at most 32"},
+		{"10.0.0.0/08", "at most 32"}, {"10.0.0.0/-1", "at most 32"}, {"10.0.0.0/", "at most 32"}, {"fd00::/129", "at most 128"},
+		{"tcp:db.test", "tcp:HOST:PORT"}, {"tcp:tunnel:db.test:1", "leave the tunnel away"}, {"tcp:tcp:db.test:1", "not allowed"},
+		{"tunnel:https://a.test", "not a URL"},
 		{"github.com:", "1 to 65535"}, {"github.com:0", "1 to 65535"}, {"github.com:65536", "1 to 65535"},
 		{"github.com:+80", "1 to 65535"}, {"github.com:080", "1 to 65535"}, {"github.com:https", "1 to 65535"},
 		{"github.com:80,", "1 to 65535"}, {"github.com: 80", "1 to 65535"}, {"github.com:80-90", "1 to 65535"},
@@ -71,7 +86,7 @@ func TestParseRuleRefusesAndSaysTheCure(t *testing.T) {
 }
 
 func FuzzParseRule(f *testing.F) {
-	for _, s := range []string{"github.com:443", "*.a.test", "private:db.test:1,2", "[::1]:80", "10.0.0.1", "[::1", "a:b:c"} {
+	for _, s := range []string{"github.com:443", "*.a.test", "private:db.test:1,2", "[::1]:80", "10.0.0.1", "[::1", "a:b:c", "tcp:tunnel:a:1", "10.0.0.0/8:1", "[fd00::/8]:1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
