@@ -7,10 +7,12 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -28,6 +30,11 @@ type Supervisor interface {
 	// Follow tells the supervisor that the session Agent has been started. It returns when the
 	// supervisor watches it, so a caller that then leaves cannot leave an unwatched agent behind.
 	Follow(ctx context.Context, f Follow) error
+	// Policy is what the sandbox may reach now.
+	Policy(ctx context.Context) (Policy, error)
+	// Reload reads the rules again, after they have changed, and ends the connections that they deny now. When
+	// they cannot be read, those before stay in force.
+	Reload(ctx context.Context) error
 	// Stream opens a stream to the guest. release is called once when the client has gone.
 	Stream(ctx context.Context) (conn net.Conn, release func(), err error)
 }
@@ -61,6 +68,54 @@ type AgentRun struct {
 type Follow struct {
 	// Timeout ends the agent after that time; 0 is never.
 	Timeout time.Duration `json:"timeout_ns,omitempty"`
+}
+
+// Policy is a policy.Policy on its way between two processes.
+type Policy struct {
+	Sandbox string `json:"sandbox,omitempty"`
+	Default string `json:"default"` // "allow", or anything else for deny
+	Rules   []Rule `json:"rules"`
+}
+
+// Rule is a policy.Rule on that way.
+type Rule struct {
+	Verdict string `json:"verdict"`
+	Text    string `json:"text"` // for people
+	policy.Entry
+	Profile string `json:"profile,omitempty"`
+	Origin  string `json:"origin"`
+	Why     string `json:"why,omitempty"`
+}
+
+// NewPolicy makes p ready to cross.
+func NewPolicy(p *policy.Policy) Policy {
+	sent := Policy{Sandbox: p.Sandbox, Default: p.Default.String(), Rules: []Rule{}}
+	for _, r := range p.Rules {
+		sent.Rules = append(sent.Rules, Rule{Verdict: r.Verdict.String(), Text: r.String(), Entry: r.Entry(),
+			Profile: r.Profile, Origin: r.Origin, Why: r.Why})
+	}
+	return sent
+}
+
+// Policy returns what NewPolicy was given.
+func (p Policy) Policy() (*policy.Policy, error) {
+	out := &policy.Policy{Sandbox: p.Sandbox}
+	if p.Default == policy.Allow.String() {
+		out.Default = policy.Allow
+	}
+	for _, r := range p.Rules {
+		v := policy.Deny
+		if r.Verdict == policy.Allow.String() {
+			v = policy.Allow
+		}
+		rule, err := r.Entry.Rule(v, r.Origin)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the rule %q: %w", r.Text, err)
+		}
+		rule.Profile, rule.Why = r.Profile, r.Why
+		out.Rules = append(out.Rules, rule)
+	}
+	return out, nil
 }
 
 // ErrRunning: the sandbox already has a supervisor.

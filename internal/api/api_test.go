@@ -22,6 +22,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -43,6 +44,13 @@ func (s *stub) Follow(_ context.Context, f Follow) error {
 	s.followed.Store(int64(f.Timeout))
 	return s.err
 }
+
+func (s *stub) Policy(context.Context) (Policy, error) {
+	read := policy.Entry{Host: "a.test", Methods: []string{"GET"}}
+	return Policy{Sandbox: "box", Default: "deny", Rules: []Rule{{Verdict: "allow", Entry: read, Profile: "p", Origin: "o", Why: "w"},
+		{Verdict: "deny", Entry: policy.Entry{CIDR: "10.0.0.0/8"}}}}, s.err
+}
+func (s *stub) Reload(context.Context) error { return s.err }
 
 func (s *stub) Stream(context.Context) (net.Conn, func(), error) {
 	if s.err != nil {
@@ -284,5 +292,30 @@ func TestACancelledRequestReturns(t *testing.T) {
 	defer cancel()
 	if _, err := (&Client{dir: dir}).Inspect(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestPolicyCrosses(t *testing.T) {
+	c := serve(t, &stub{}, t.TempDir())
+	p, err := c.Policy(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Sandbox != "box" || p.Default != policy.Deny || len(p.Rules) != 2 || p.Rules[0].Profile != "p" || p.Rules[0].Origin != "o" || p.Rules[0].Why != "w" {
+		t.Errorf("%+v", p)
+	}
+	for method, want := range map[string]policy.Verdict{"GET": policy.Allow, "POST": policy.Deny} {
+		if d := p.Decide(policy.Request{Host: "a.test", Port: 443, Method: method, Path: "/"}); d.Verdict != want {
+			t.Errorf("%s: %s", method, d.Reason)
+		}
+	}
+	if p.Rules[1].Verdict != policy.Deny {
+		t.Errorf("%+v", p.Rules[1])
+	}
+	if _, err := (Policy{Rules: []Rule{{Verdict: "allow"}}}).Policy(); err == nil {
+		t.Error("a rule without a host is read")
+	}
+	if err := c.Reload(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

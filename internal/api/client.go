@@ -15,11 +15,12 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
 // maxReply bounds what a client reads of one answer.
-const maxReply = 1 << 20
+const maxReply = 16 << 20
 
 // Client asks the supervisor of the sandbox in one directory. It holds no connection between requests.
 type Client struct{ dir string }
@@ -63,6 +64,20 @@ func (c *Client) Follow(ctx context.Context, f Follow) error {
 // Stop ends the machine; see Supervisor.
 func (c *Client) Stop(ctx context.Context) error {
 	return c.call(ctx, "POST /v1/stop", nil, nil)
+}
+
+// Policy asks for the rules in force.
+func (c *Client) Policy(ctx context.Context) (*policy.Policy, error) {
+	var v Policy
+	if err := c.call(ctx, "GET /v1/policy", nil, &v); err != nil {
+		return nil, err
+	}
+	return v.Policy()
+}
+
+// Reload has the supervisor read its rules again; see Supervisor.
+func (c *Client) Reload(ctx context.Context) error {
+	return c.call(ctx, "POST /v1/reload", nil, nil)
 }
 
 // Stream opens a stream to the guest, on which the caller speaks guestproto. ctx bounds the opening only.

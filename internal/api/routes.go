@@ -33,6 +33,8 @@ func routes() []route {
 		{"GET /v1/stats", accessOwner, (*handler).stats},
 		{"POST /v1/follow", accessOwner, (*handler).follow},
 		{"POST /v1/stop", accessOwner, (*handler).stop},
+		{"GET /v1/policy", accessOwner, (*handler).policy},
+		{"POST /v1/reload", accessOwner, (*handler).reload},
 		{"POST /v1/stream", accessOwner, (*handler).stream},
 	}
 }
@@ -87,6 +89,15 @@ func (h *handler) follow(w http.ResponseWriter, r *http.Request) error {
 // stop goes on when the client leaves: half a stop would be worse than none.
 func (h *handler) stop(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, struct{}{}, h.sup.Stop(context.WithoutCancel(r.Context())))
+}
+
+func (h *handler) policy(w http.ResponseWriter, r *http.Request) error {
+	v, err := h.sup.Policy(r.Context())
+	return answer(w, v, err)
+}
+
+func (h *handler) reload(w http.ResponseWriter, r *http.Request) error {
+	return answer(w, struct{}{}, h.sup.Reload(r.Context()))
 }
 
 // stream answers 101 and from then on only copies bytes both ways. What is spoken is guestproto, between

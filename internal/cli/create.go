@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/supervise"
@@ -84,7 +85,11 @@ func splitTarget(cmd *cobra.Command, args []string) target {
 // wanted is the record of the sandbox that the command line describes, checked as far as it can be without
 // making it; f was checked before. Name is "" when the user gave none.
 func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record, error) {
-	ag, err := a.findAgent(t.first)
+	user, err := a.userConfig()
+	if err != nil {
+		return state.Record{}, err
+	}
+	ag, err := agent.Find(t.first, user.Agents)
 	if err != nil {
 		return state.Record{}, err
 	}
@@ -93,7 +98,11 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 		return state.Record{}, err
 	}
 	want.Agent = ag.Name
-	if _, err := supervise.Policy(want, ag); err != nil {
+	if user.Network.Default != "" && !cmd.Flags().Changed("network") {
+		want.Network = user.Network.Default
+	}
+	sources := supervise.Sources{Agent: ag, Record: want}
+	if _, _, err := sources.Policy(); err != nil {
 		return state.Record{}, err
 	}
 	want.Workspaces, err = a.workspaces(t.paths)
@@ -202,6 +211,7 @@ func sameFlags(cmd *cobra.Command, have, want state.Record, paths []string) erro
 		{[]string{"pids"}, have.Limits.Pids, want.Limits.Pids},
 		{[]string{"disk"}, have.Limits.Disk, want.Limits.Disk},
 		{[]string{"allow"}, have.Allow, want.Allow},
+		{[]string{"profile"}, have.Profiles, want.Profiles},
 		{[]string{"network"}, have.Network, want.Network},
 		{[]string{"agent-version"}, have.AgentVersion, want.AgentVersion},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -29,6 +30,7 @@ type createFlags struct {
 	pids         int
 	disk         string
 	allow        []string
+	profiles     []string
 	network      string
 	agentVersion string
 	credentials  string
@@ -48,6 +50,8 @@ func (f *createFlags) register(cmd *cobra.Command, quiet *bool) {
 	fs.IntVar(&f.pids, "pids", 0, "limit to `N` processes and threads")
 	fs.StringVar(&f.disk, "disk", "", "limit the sandbox's own files to `SIZE`")
 	fs.StringArrayVar(&f.allow, "allow", nil, "let the sandbox reach `HOST[:PORT]`; repeat for more")
+	fs.StringArrayVar(&f.profiles, "profile", nil, "let the sandbox read what `NAME` is for: "+strings.Join(policy.ProfileNames(), ", "))
+	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(policy.ProfileNames(), cobra.ShellCompDirectiveNoFileComp))
 	fs.StringVar(&f.network, "network", "deny", "what no rule allows: `deny|allow`; none is no network at all")
 	fs.StringVar(&f.agentVersion, "agent-version", "", "exact version or tag of the agent (default: latest)")
 	fs.StringVar(&f.credentials, "credentials", "none", "credentials lent to the sandbox: `none`")
@@ -82,8 +86,8 @@ func (f *createFlags) check(cmd *cobra.Command) error {
 	default:
 		return usageError(cmd, "invalid --network %q: choose deny, allow or none", f.network)
 	}
-	if f.network == "none" && len(f.allow) > 0 {
-		return usageError(cmd, "--allow has no meaning with --network none")
+	if f.network == "none" && len(f.allow)+len(f.profiles) > 0 {
+		return usageError(cmd, "--allow and --profile have no meaning with --network none")
 	}
 	if f.name != "" {
 		return sandbox.CheckName(f.name)
@@ -107,7 +111,7 @@ func (a *app) record(f *createFlags) (state.Record, error) {
 	}
 	return state.Record{
 		Name: f.name, Backend: f.backend, AgentVersion: f.agentVersion, ReadOnly: f.readOnly,
-		Env: env, Volumes: volumes, Network: f.network, Allow: f.allow, Limits: limits,
+		Env: env, Volumes: volumes, Network: f.network, Allow: f.allow, Profiles: f.profiles, Limits: limits,
 	}, nil
 }
 

@@ -135,7 +135,7 @@ func (a *app) prune(ctx context.Context, force, dry bool) error {
 		return nil
 	}
 	if len(names) > 0 && !force {
-		if err := a.confirm(fmt.Sprintf("Remove %d sandboxes and everything in them?", len(names))); err != nil {
+		if err := a.confirm(fmt.Sprintf("Remove %d sandboxes and everything in them?", len(names)), "nothing was removed", "bailey prune -f"); err != nil {
 			return err
 		}
 	}
@@ -143,16 +143,16 @@ func (a *app) prune(ctx context.Context, force, dry bool) error {
 	return errors.Join(err, store.Sweep())
 }
 
-// confirm asks the person at the terminal. Where there is none, the answer is no.
-func (a *app) confirm(question string) error {
+// confirm asks the person at the terminal. Where there is none, the answer is no; command does without one.
+func (a *app) confirm(question, otherwise, command string) error {
 	if !a.isTTY() {
-		return sandbox.WithHint(errors.New("there is no terminal to ask for confirmation"), "bailey prune -f")
+		return sandbox.WithHint(errors.New("there is no terminal to ask for confirmation"), command)
 	}
 	fmt.Fprintf(a.Err, "%s [y/N] ", question)
 	var answer string
 	_, _ = fmt.Fscanln(a.In, &answer)
 	if answer != "y" && answer != "Y" && answer != "yes" {
-		return errors.New("nothing was removed")
+		return errors.New(otherwise)
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type listed struct {
 	Workspaces []state.Workspace `json:"workspaces"`
 	Network    string            `json:"network,omitempty"`
 	Allow      []string          `json:"allow,omitempty"`
+	Profiles   []string          `json:"profiles,omitempty"`
 	Created    time.Time         `json:"created,omitzero"`
 	Temporary  bool              `json:"temporary,omitempty"`
 	Running    *api.Inspect      `json:"running,omitempty"`
@@ -51,7 +52,7 @@ type listed struct {
 func describe(sb *state.Sandbox, status string, v *api.Inspect) listed {
 	l := listed{
 		Name: sb.Name, Status: status, Agent: sb.Agent, Backend: sb.Backend, Workspaces: sb.Workspaces,
-		Network: sb.Network, Allow: sb.Allow, Created: sb.Created, Temporary: sb.Temporary, Running: v,
+		Network: sb.Network, Allow: sb.Allow, Profiles: sb.Profiles, Created: sb.Created, Temporary: sb.Temporary, Running: v,
 	}
 	if l.Workspaces == nil {
 		l.Workspaces = []state.Workspace{}

@@ -134,8 +134,8 @@ func (a *app) spellHelp(cmd *cobra.Command) {
 func newForeign() []*cobra.Command {
 	var all []*cobra.Command
 	for _, f := range []struct{ use, why, hint string }{
-		{"network", "the network's rules are given when a sandbox is made, and cannot be changed yet; every decision is recorded in audit.jsonl in the sandbox's directory",
-			"bailey create --allow HOST[:PORT] AGENT PATH; bailey inspect NAME shows the directory"},
+		{"network", "the network's rules have verbs of their own",
+			"bailey allow --sandbox NAME HOST[:PORT]; bailey deny --sandbox NAME HOST; bailey policy log NAME"},
 		{"save", "saving a sandbox as an image comes with a later version", ""},
 		{"reset", "there is nothing to reset but the sandboxes themselves", "bailey rm -f $(bailey ls -aq)"},
 	} {

@@ -133,15 +133,20 @@ func (a *app) ensureAgent(ctx context.Context, store *state.Store, sb *state.San
 
 // findAgent returns the agent called name, built in or the user's own.
 func (a *app) findAgent(name string) (agent.Agent, error) {
-	dirs, err := state.Locate(a.getenv, uid())
-	if err != nil {
-		return agent.Agent{}, err
-	}
-	user, err := config.Load(filepath.Join(dirs.Config, state.ConfigFile))
+	user, err := a.userConfig()
 	if err != nil {
 		return agent.Agent{}, err
 	}
 	return agent.Find(name, user.Agents)
+}
+
+// userConfig reads config.yaml.
+func (a *app) userConfig() (config.Config, error) {
+	dirs, err := state.Locate(a.getenv, uid())
+	if err != nil {
+		return config.Config{}, err
+	}
+	return config.Load(filepath.Join(dirs.Config, state.ConfigFile))
 }
 
 // running returns the supervisor of a sandbox that must be running.

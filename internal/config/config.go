@@ -1,6 +1,6 @@
-// Package config reads the user's config.yaml: strictly, so that a key that looks protective but is
-// misspelled is an error, never ignored. It validates and returns values; what they mean is the business of
-// the packages that own their types. A project's own file does not exist here yet: it may only tighten.
+// Package config reads the user's config.yaml and a project's bailey.yaml: strictly, so that a key that looks
+// protective but is misspelled is an error, never ignored. It validates and returns values; what they mean is
+// the business of the packages that own their types, and how far a project is believed that of package supervise.
 package config
 
 import (
@@ -27,12 +27,14 @@ const maxSize = 1 << 20
 
 // Config is the user's configuration. The zero value is that of a user who has none.
 type Config struct {
-	Agents []agent.Agent // the user's own, sorted by name
+	Agents  []agent.Agent // the user's own, sorted by name
+	Network Network
 }
 
 // file is config.yaml as it is written.
 type file struct {
-	Agents map[string]agent.Agent `yaml:"agents"`
+	Agents  map[string]agent.Agent `yaml:"agents"`
+	Network networkSection         `yaml:"network"`
 }
 
 // Load reads the file at path; a missing one is an empty configuration. All that is wrong with it is
@@ -60,45 +62,86 @@ func Load(path string) (Config, error) {
 // Parse reads the text of a configuration. It touches nothing else. Its errors begin with LINE:COLUMN: where
 // they are about one place.
 func Parse(text []byte) (Config, error) {
-	if len(text) > maxSize {
-		return Config{}, fmt.Errorf(" it is larger than %d bytes", maxSize)
-	}
-	// With aliases, a few lines can stand for more than any memory holds.
-	for _, t := range lexer.Tokenize(string(text)) {
-		if t.Type == token.AliasType {
-			return Config{}, fmt.Errorf("%d:%d: aliases are not allowed", t.Position.Line, t.Position.Column)
-		}
-	}
 	var parsed file
-	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := d.Decode(&parsed); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, located(err)
-	}
-	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return Config{}, errors.New(" it has more than one document")
+	if err := decode(text, maxSize, &parsed); err != nil {
+		return Config{}, err
 	}
 	var c Config
-	var wrong []string
+	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(parsed.Agents)) {
 		a := parsed.Agents[name]
 		a.Name = name
 		if err := a.Check(); err != nil {
-			wrong = append(wrong, err.Error())
+			errs = append(errs, fmt.Errorf(" %w", err))
 		}
 		c.Agents = append(c.Agents, a)
 	}
-	if len(wrong) > 0 {
-		return Config{}, errors.New(" " + strings.Join(wrong, "; "))
+	var err error
+	if c.Network, err = parsed.Network.network("config.yaml"); err != nil {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Config{}, joined(err)
 	}
 	return c, nil
+}
+
+// decode reads one document of at most limit bytes into v, whose fields are all that may be in it.
+func decode(text []byte, limit int, v any) error {
+	if len(text) > limit {
+		return fmt.Errorf(" it is larger than %d bytes", limit)
+	}
+	if err := plain(lexer.Tokenize(string(text))); err != nil {
+		return err
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	if err := d.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+		return located(err)
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return errors.New(" it has more than one document")
+	}
+	return nil
+}
+
+// plain refuses what no configuration needs and what harms. With aliases, a few lines can stand for more than any
+// memory holds; tags, which say what a value is, are more than the decoder survives; and the time that it takes
+// grows with the square of how deep brackets are nested.
+func plain(tokens token.Tokens) error {
+	const deepest = 16
+	brackets, dashes := 0, 0
+	for _, t := range tokens {
+		if t.Type != token.SequenceEntryType {
+			dashes = 0
+		}
+		switch t.Type {
+		case token.AliasType, token.AnchorType, token.MergeKeyType, token.TagType:
+			return place(t.Position, errors.New("anchors, tags and aliases are not allowed"))
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets--
+		case token.SequenceEntryType:
+			dashes++
+		}
+		if brackets > deepest || dashes > deepest {
+			return place(t.Position, errors.New("it is nested too deeply"))
+		}
+	}
+	return nil
+}
+
+// joined makes one line of several errors. Only the first keeps the space before a text without a place.
+func joined(err error) error {
+	return errors.New(strings.ReplaceAll(strings.ReplaceAll(err.Error(), "\n ", "\n"), "\n", "; "))
 }
 
 // located makes one line of the library's error, which shows the place as a drawing.
 func located(err error) error {
 	var e yaml.Error
 	if !errors.As(err, &e) || e.GetToken() == nil {
-		return fmt.Errorf(" %v", err)
+		return fmt.Errorf(" %s", oneLine(err))
 	}
 	at := e.GetToken().Position
-	return fmt.Errorf("%d:%d: %s", at.Line, at.Column, e.GetMessage())
+	return fmt.Errorf("%d:%d: %s", at.Line, at.Column, strings.ReplaceAll(e.GetMessage(), "\n", " "))
 }

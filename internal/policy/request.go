@@ -50,10 +50,22 @@ func plainMethod(s string) bool {
 	return s != "" && len(s) <= longest && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == "" && s[0] != '-'
 }
 
+// rawPort says whether what listens there speaks something else than HTTP, as everybody knows: SSH, mail, databases.
+func rawPort(port uint16) bool {
+	switch port {
+	case 22, 25, 465, 587, 993, 1433, 1521, 3306, 5432, 6379, 9418, 27017:
+		return true
+	}
+	return false
+}
+
 // cure is the command that adds a rule for r, in the manner of like. It is made of canonical names, numbers and
 // plain methods only, so a shell takes it as it stands.
 func (r Request) cure(p *Policy, like Rule) string {
 	like.Verdict = Allow
+	if like.Protocol == HTTP && like.TLS == Inspect && r.Method == "" && rawPort(r.Port) {
+		like.Protocol = TCP
+	}
 	if r.Port != 0 && (like.Protocol == TCP || r.Port != 80 && r.Port != 443) {
 		like.Ports = []uint16{r.Port}
 	}

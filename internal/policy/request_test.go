@@ -238,12 +238,13 @@ func TestCure(t *testing.T) {
 	p := limitedRules(t, "api.test GET", "db.test", "deny evil.test")
 	for _, tt := range []struct{ request, want string }{
 		{"x.test:443", "bailey allow x.test"},
-		{"x.test:22", "bailey allow x.test:22"},
+		{"x.test:22", "bailey allow tcp:x.test:22"},
+		{"x.test:8080", "bailey allow x.test:8080"},
 		{"POST api.test:443/x", "bailey allow --method POST api.test"},
 		{"$(x) api.test:443/x", "bailey allow api.test"},
 		{"1.2.3.4:443", "bailey allow 1.2.3.4"},
-		{"10.0.0.5:5432", "bailey allow 10.0.0.5:5432"},
-		{"[2606:4700::1]:22", "bailey allow '[2606:4700::1]:22'"},
+		{"10.0.0.5:5432", "bailey allow tcp:10.0.0.5:5432"},
+		{"[2606:4700::1]:22", "bailey allow 'tcp:[2606:4700::1]:22'"},
 		{"0.0.0.0:80", ""},
 		{"evil.test:443", ""},
 		{"db.test:443", ""},

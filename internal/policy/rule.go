@@ -265,8 +265,12 @@ func (r *Rule) ownPrivate() bool {
 
 // cited is the rule with its origin, for a sentence.
 func (r Rule) cited() string {
-	if r.Origin == "" {
-		return strconv.Quote(r.String())
+	switch text := strconv.Quote(r.String()); {
+	case r.Profile != "":
+		return fmt.Sprintf("%s (profile %s, %s)", text, r.Profile, r.Origin)
+	case r.Origin != "":
+		return fmt.Sprintf("%s (%s)", text, r.Origin)
+	default:
+		return text
 	}
-	return fmt.Sprintf("%q (%s)", r.String(), r.Origin)
 }

@@ -15,7 +15,7 @@ import (
 
 // recordVersion grows whenever Record changes, so that an older bailey refuses a newer record instead of
 // starting a sandbox with a restriction it does not know.
-const recordVersion = 1
+const recordVersion = 2
 
 // maxRecord bounds what is read of a record, in bytes.
 const maxRecord = 1 << 20
@@ -33,6 +33,7 @@ type Record struct {
 	Env          []string       `json:"env,omitempty"`     // KEY=VALUE
 	Network      string         `json:"network,omitempty"` // as --network takes it
 	Allow        []string       `json:"allow,omitempty"`   // rules as --allow takes them
+	Profiles     []string       `json:"profiles,omitempty"`
 	ReadOnly     bool           `json:"read_only,omitempty"`
 	Limits       sandbox.Limits `json:"limits,omitzero"`
 	Temporary    bool           `json:"temporary,omitempty"` // removed when its agent has ended
@@ -59,8 +60,8 @@ func decodeRecord(data []byte, name string) (Record, error) {
 	if err := json.Unmarshal(data, &version); err != nil {
 		return Record{}, err
 	}
-	if version.Version != recordVersion {
-		return Record{}, fmt.Errorf("it has version %d, this bailey knows version %d", version.Version, recordVersion)
+	if version.Version < 1 || version.Version > recordVersion { // an older one only lacks what is new
+		return Record{}, fmt.Errorf("it has version %d, this bailey knows versions 1 to %d", version.Version, recordVersion)
 	}
 	var r Record
 	d := json.NewDecoder(bytes.NewReader(data))

@@ -7,9 +7,11 @@
 // What every file is:
 //
 //	$XDG_STATE_HOME/bailey/            what belongs to this machine (default ~/.local/state)
-//	  lock                             held for the moment of a Create or Sweep
+//	  lock                             held for the moment of a Create, a Sweep or a change of rules
+//	  trusted.json                     projects' own files that the user accepted, by path and hash
 //	  sandboxes/NAME/sandbox.json      Record
 //	  sandboxes/NAME/lock              held by the supervisor for its whole life; contains its pid, for display
+//	  sandboxes/NAME/rules.json        Grants: rules given with bailey allow and deny
 //	  sandboxes/NAME/audit.jsonl       every decision about the network, one line each
 //	  sandboxes/NAME/supervisor.log    what the supervisor had to say
 //	  sandboxes/NAME/api.sock          the supervisor's API, while it runs
@@ -21,6 +23,7 @@
 //	$XDG_DATA_HOME/bailey/agents/      installed agents (default ~/.local/share)
 //	$XDG_DATA_HOME/bailey/host/        copies of the host's configuration, below every root
 //	$XDG_CONFIG_HOME/bailey/config.yaml  the user's defaults (default ~/.config)
+//	$XDG_CONFIG_HOME/bailey/rules.json   Grants: rules given with bailey allow and deny --global
 package state
 
 import "errors"
@@ -29,6 +32,7 @@ import "errors"
 const (
 	RecordFile = "sandbox.json"
 	LockFile   = "lock"
+	GrantsFile = "rules.json" // also in Dirs.Config
 	AuditFile  = "audit.jsonl"
 	LogFile    = "supervisor.log"
 	SocketFile = "api.sock"
@@ -40,11 +44,12 @@ const (
 
 // Names inside Dirs.
 const (
-	SandboxesDir = "sandboxes"   // in Dirs.State
-	StoreLock    = "lock"        // in Dirs.State
-	AgentsDir    = "agents"      // in Dirs.Data
-	HostCacheDir = "host"        // in Dirs.Data
-	ConfigFile   = "config.yaml" // in Dirs.Config
+	SandboxesDir = "sandboxes"    // in Dirs.State
+	StoreLock    = "lock"         // in Dirs.State
+	TrustFile    = "trusted.json" // in Dirs.State
+	AgentsDir    = "agents"       // in Dirs.Data
+	HostCacheDir = "host"         // in Dirs.Data
+	ConfigFile   = "config.yaml"  // in Dirs.Config
 
 	newPrefix     = ".new-"
 	removedPrefix = ".removed-"

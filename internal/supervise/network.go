@@ -7,49 +7,14 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/audit"
 	"github.com/bailey-sandbox/bailey/internal/egress"
-	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
 
 // maxAudit is the size in bytes at which the audit record becomes its own older half.
 const maxAudit = 64 << 20
-
-// Policy is what the sandbox of that record and agent may reach: the agent's own hosts, and what the user
-// allows. The error wraps sandbox.ErrPolicy.
-func Policy(r state.Record, ag agent.Agent) (*policy.Policy, error) {
-	p := &policy.Policy{}
-	switch r.Network {
-	case "deny", "none":
-	case "allow":
-		p.Default = policy.Allow
-	default:
-		return nil, fmt.Errorf("%w: unknown network mode %q", sandbox.ErrPolicy, r.Network)
-	}
-	add := func(text, origin, why string) error {
-		rule, err := policy.ParseRule(text, origin)
-		if err != nil {
-			return fmt.Errorf("%w: %w", sandbox.ErrPolicy, err)
-		}
-		rule.Why = why
-		p.Rules = append(p.Rules, rule)
-		return nil
-	}
-	for _, h := range ag.Hosts {
-		if err := add(fmt.Sprintf("%s:%d", h.Name, h.Port), "built-in: "+ag.Name, h.Why); err != nil {
-			return nil, err
-		}
-	}
-	for _, text := range r.Allow {
-		if err := add(text, "--allow", ""); err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
-}
 
 func network(r state.Record) sandbox.Network {
 	if r.Network == "deny" || r.Network == "allow" {
@@ -82,7 +47,8 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return errors.Join(fmt.Errorf("cannot read the limit of open files: %w", err), record.Close())
 	}
-	server := &egress.Server{Policy: func() *policy.Policy { return s.plan.rules }, Audit: record, Log: s.log, MaxFlows: maxFlows(files.Cur)}
+	server := &egress.Server{Policy: s.rules.Load, Audit: record, Log: s.log, MaxFlows: maxFlows(files.Cur)}
+	s.egress = server
 	s.work.Go(func() {
 		defer record.Close()
 		if err := server.Serve(ctx, flows); err != nil && ctx.Err() == nil {

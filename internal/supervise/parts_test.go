@@ -97,7 +97,7 @@ func TestThePolicyIsTheAgentsHostsAndTheUsers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Policy(state.Record{Network: "deny", Allow: []string{"example.com:8443"}}, ag)
+	p, _, err := Sources{Agent: ag, Record: state.Record{Network: "deny", Allow: []string{"example.com:8443"}}}.Policy()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,8 @@ import (
 // plan is a record made concrete on this host, at this start.
 type plan struct {
 	spec       sandbox.Spec
-	rules      *policy.Policy
+	sources    Sources
+	rules      *policy.Policy // made of them at the start
 	agent      agent.Agent
 	agentArgv  []string // program and fixed arguments
 	workspaces []workspace.Plan
@@ -35,7 +36,10 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	if err != nil {
 		return plan{}, err
 	}
-	if p.rules, err = Policy(sb.Record, ag); err != nil {
+	if p.sources, err = LoadSources(cfg.Store, sb, ag); err != nil {
+		return plan{}, err
+	}
+	if p.rules, p.notices, err = p.sources.Policy(); err != nil {
 		return plan{}, err
 	}
 	installed, err := installedAgent(ctx, cfg, ag)

@@ -11,12 +11,15 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/egress"
 	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
+	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -82,6 +85,10 @@ type supervisor struct {
 	started time.Time
 	work    sync.WaitGroup // egress and the agent's watcher
 
+	rules  atomic.Pointer[policy.Policy] // in force
+	egress *egress.Server                // nil without a network
+	reload sync.Mutex                    // held while the rules are read again
+
 	endGuards func()        // waits for what the guards do last; nothing may run in the sandbox by then
 	changed   chan struct{} // buffered by one: clients or agent have changed
 	stopAsked chan struct{} // closed by the first Stop
@@ -143,6 +150,7 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	if err := failpoint.Hit("supervise.seeded"); err != nil {
 		return err
 	}
+	s.rules.Store(s.plan.rules)
 	if err := s.serveNetwork(background); err != nil {
 		return err
 	}
@@ -154,6 +162,10 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer api.Remove(s.sb.Dir)
+	// Whoever changed the rules before now has found nobody to tell.
+	if err := s.Reload(ctx); err != nil {
+		return err
+	}
 	if err := failpoint.Hit("supervise.listening"); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func Resolve(path string, r Roots) (string, error) {
 	}
 	real, err := filepath.EvalSymlinks(abs)
 	if errors.Is(err, os.ErrNotExist) {
-		return "", sandbox.WithHint(fmt.Errorf("cannot use %s as a workspace: it does not exist", path), "mkdir -p "+quote(path))
+		return "", sandbox.WithHint(fmt.Errorf("cannot use %s as a workspace: it does not exist", path), "mkdir -p "+Quote(path))
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot use %s as a workspace: %w", path, err)
@@ -73,11 +73,11 @@ func checkReadable(path string) error {
 	case err == nil, err == io.EOF:
 		return nil
 	case errors.Is(err, os.ErrPermission):
-		return sandbox.WithHint(fmt.Errorf("cannot use %s as a workspace: it cannot be read", path), "ls -ld "+quote(path))
+		return sandbox.WithHint(fmt.Errorf("cannot use %s as a workspace: it cannot be read", path), "ls -ld "+Quote(path))
 	}
 	if info, statErr := os.Stat(path); statErr == nil && !info.IsDir() {
 		return sandbox.WithHint(fmt.Errorf("cannot use %s as a workspace: it is not a directory", path),
-			"give its directory: "+quote(filepath.Dir(path)))
+			"give its directory: "+Quote(filepath.Dir(path)))
 	}
 	return fmt.Errorf("cannot use %s as a workspace: %w", path, err)
 }
@@ -149,7 +149,7 @@ func realOr(path string) string {
 	return filepath.Clean(path)
 }
 
-// quote makes path one word for a shell.
-func quote(path string) string {
+// Quote makes path one word for a shell.
+func Quote(path string) string {
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

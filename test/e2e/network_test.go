@@ -183,3 +183,41 @@ func TestTheHostsSocketsAreOutOfReach(t *testing.T) {
 		}
 	}
 }
+
+func TestRulesChangeWhileASandboxRuns(t *testing.T) {
+	u := newUser(t)
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	u.box()
+	open := fmt.Sprintf("exec 3<>/dev/tcp/host.bailey.internal/%s && echo open >&3 && cat <&3", port)
+	if out := u.bailey("exec", "box", "bash", "-c", open); out.code == 0 {
+		t.Fatal("it is reached before anybody allowed it")
+	}
+	rule := "tcp:host.bailey.internal:" + port
+	u.must("allow", "--sandbox", "box", rule)
+	u.must("exec", "-d", "box", "bash", "-c", open)
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	in := bufio.NewReader(conn)
+	if line, err := in.ReadString('\n'); err != nil || line != "open\n" {
+		t.Fatalf("the connection brings %q, %v", line, err)
+	}
+	u.must("allow", "--rm", "--sandbox", "box", rule)
+	if _, err := in.ReadString('\n'); err == nil || os.IsTimeout(err) {
+		t.Errorf("the connection is not cut: %v", err)
+	}
+	if out := u.bailey("exec", "box", "bash", "-c", open); out.code == 0 {
+		t.Error("it is reached after the rule was taken back")
+	}
+	if log := u.must("policy", "log", "box"); !strings.Contains(log, "the policy has changed: no rule allows host.bailey.internal:"+port) {
+		t.Errorf("the record does not say why: %s", log)
+	}
+}

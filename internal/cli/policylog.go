@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/policy"
+	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/vt"
+)
+
+type policyLogOptions struct{ follow, json, denied bool }
+
+func newPolicyLog(a *app) *cobra.Command {
+	o := &policyLogOptions{}
+	cmd := &cobra.Command{
+		Use:   "log [flags] [NAME]",
+		Short: "Show what was decided about a sandbox's connections",
+		Long: `Show what was decided about a sandbox's connections and names, the oldest first. Without NAME it is the
+sandbox of the current workspace. With --json the lines are as they were recorded.`,
+		Example:           "  bailey policy log --denied\n  bailey policy log -f claude-shop\n  bailey policy log --json claude-shop",
+		Args:              takes(0, 1, ""),
+		ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sb, err := a.meant(strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			return a.policyLog(cmd.Context(), sb, o)
+		},
+	}
+	fs := cmd.Flags()
+	fs.BoolVarP(&o.follow, "follow", "f", false, "go on with what is decided from now on")
+	fs.BoolVar(&o.denied, "denied", false, "show refusals only")
+	fs.BoolVar(&o.json, "json", false, "print JSON, one line each")
+	return cmd
+}
+
+func (a *app) policyLog(ctx context.Context, sb *state.Sandbox, o *policyLogOptions) error {
+	path := filepath.Join(sb.Dir, state.AuditFile)
+	// Opened before the older half is read: when the record is rotated between the two, lines are seen twice and
+	// left out by their number.
+	current, err := openLog(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = current.Close() }()
+	previous, err := openLog(path + ".1")
+	if err != nil {
+		return err
+	}
+	defer previous.Close()
+	l := &decisions{app: a, options: o}
+	for _, f := range []io.Reader{previous, current} {
+		if err := l.copy(f); err != nil {
+			return err
+		}
+	}
+	for o.follow {
+		next, err := openLog(path)
+		if err != nil {
+			return err
+		}
+		// What was written before the record was rotated is still in the old file.
+		if err := l.copy(current); err != nil {
+			_ = next.Close()
+			return err
+		}
+		if sameFile(current, next) {
+			_ = next.Close()
+		} else {
+			_ = current.Close()
+			current, l.half = next, nil
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(logPoll):
+		}
+	}
+	return nil
+}
+
+// decisions shows the lines of a record. What is in them came from inside: nothing is printed as it is.
+type decisions struct {
+	app     *app
+	options *policyLogOptions
+	half    []byte // of a line whose end is not there yet
+	last    uint64 // number of the last one that was read
+}
+
+// copy shows what can be read from r now.
+func (l *decisions) copy(r io.Reader) error {
+	in := bufio.NewReader(r)
+	for {
+		text, err := in.ReadBytes('\n')
+		l.half = append(l.half, text...)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read the record: %w", err)
+		}
+		text, l.half = l.half, nil
+		if err := l.show(text); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *decisions) show(text []byte) error {
+	var e audit.Event
+	if err := json.Unmarshal(text, &e); err != nil {
+		l.app.note("a line of the record is damaged")
+		return nil
+	}
+	if e.Seq <= l.last {
+		return nil
+	}
+	l.last = e.Seq
+	if l.options.denied && (e.Verdict == policy.Allow.String() || e.Kind == audit.KindClose) {
+		return nil
+	}
+	var err error
+	if l.options.json {
+		_, err = l.app.Out.Write(append(vt.JSON([]byte(strings.TrimRight(string(text), "\n"))), '\n'))
+	} else {
+		_, err = fmt.Fprintln(l.app.Out, vt.OneLine(decision(e)))
+	}
+	return err
+}
+
+// decision is one event for a person.
+func decision(e audit.Event) string {
+	what := e.Host
+	if what == "" {
+		what = e.Addr
+	}
+	if e.Port != 0 {
+		what = net.JoinHostPort(what, fmt.Sprint(e.Port))
+	}
+	verdict, why := e.Verdict, e.Reason
+	switch e.Kind {
+	case audit.KindDNS:
+		what = strings.TrimSpace(what + " " + e.Type)
+	case audit.KindClose:
+		verdict = "ended"
+		why = fmt.Sprintf("%d bytes out, %d in, %s", e.BytesOut, e.BytesIn, e.Duration.Round(time.Millisecond))
+	}
+	if e.Error != "" {
+		why = strings.TrimPrefix(why+"; "+e.Error, "; ")
+	}
+	if e.Missed > 0 {
+		why += fmt.Sprintf(" (%d more were not recorded singly)", e.Missed)
+	}
+	return fmt.Sprintf("%s  %-5s  %s  %s", e.Time.Local().Format("2006-01-02 15:04:05"), verdict, what, why)
+}
