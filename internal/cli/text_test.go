@@ -77,3 +77,30 @@ func TestLastLines(t *testing.T) {
 		}
 	}
 }
+
+func TestParseRequest(t *testing.T) {
+	for text, want := range map[string]string{
+		"github.com":              "github.com:443  ",
+		"GitHub.com.:22":          "github.com:22  ",
+		"10.0.0.5:5432":           "10.0.0.5:5432  ",
+		"2606:4700::1":            "[2606:4700::1]:443  ",
+		"[2606:4700::1]:80":       "[2606:4700::1]:80  ",
+		"https://a.test":          "GET on a.test:443 GET /",
+		"http://a.test/x%2fy?z=1": "GET on a.test:80 GET /x%2fy",
+		"wss://a.test:8443/s":     "GET on a.test:8443 GET /s",
+		"https://[::1]/":          "GET on [::1]:443 GET /",
+	} {
+		req, err := parseRequest(text, "")
+		if got := req.String() + " " + req.Method + " " + req.Path; err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
+		}
+	}
+	if req, err := parseRequest("a.test", "POST"); err != nil || req.Method != "POST" || req.Path != "/" {
+		t.Errorf("%+v, %v", req, err)
+	}
+	for _, text := range []string{"", "a b", "a.test:0", "a.test:99999", "a.test:x", "ftp://a.test", "https://", "https:///x", "127.1", "::ffff:1.2.3.4", "http://%zz"} {
+		if req, err := parseRequest(text, ""); err == nil {
+			t.Errorf("%q was taken as %s", text, req)
+		}
+	}
+}

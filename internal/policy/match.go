@@ -120,12 +120,19 @@ func (r *Rule) allowsRequest(method, path string, clear bool) bool {
 	return len(r.Paths) == 0 || clear && slices.ContainsFunc(r.Paths, func(glob string) bool { return matchPath(glob, path) })
 }
 
-// deniesRequest takes neither capitals nor a path that servers read in different ways for another request.
+// deniesRequest takes neither capitals, nor what many servers do not look at, nor a path that servers read in
+// different ways for another request.
 func (r *Rule) deniesRequest(method, path string, clear bool) bool {
 	if len(r.Methods) > 0 && !slices.ContainsFunc(r.Methods, func(m string) bool { return strings.EqualFold(m, method) }) {
 		return false
 	}
-	return len(r.Paths) == 0 || !clear || slices.ContainsFunc(r.Paths, func(glob string) bool {
-		return matchPath(strings.ToLower(glob), strings.ToLower(path))
+	if len(r.Paths) == 0 || !clear {
+		return true
+	}
+	path = strings.ToLower(path)
+	bare := barePath(path)
+	return slices.ContainsFunc(r.Paths, func(glob string) bool {
+		glob = strings.ToLower(glob)
+		return matchPath(glob, path) || matchPath(glob, bare)
 	})
 }

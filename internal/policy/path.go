@@ -30,6 +30,16 @@ func cleanPath(raw string) (string, bool) {
 	return path, true
 }
 
+// barePath is a clean path without what some servers take away before they look: the parameters of its segments,
+// and a slash at its end.
+func barePath(path string) string {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		segments[i], _, _ = strings.Cut(segment, ";")
+	}
+	return "/" + strings.Trim(strings.Join(segments, "/"), "/")
+}
+
 // checkGlob says what is wrong with a pattern for paths.
 func checkGlob(glob string) error {
 	const longest = 1024
