@@ -17,6 +17,7 @@ const (
 	KindClose    Kind = "close"    // the end of a connection that was allowed
 	KindRequest  Kind = "request"  // the decision about an HTTP request, before its first byte passes
 	KindResponse Kind = "response" // the end of a request that was allowed
+	KindWish     Kind = "wish"     // a program inside asks for a host, which grants nothing
 )
 
 // Event is one line of the record. Strings may hold what the sandbox sent; a Sink makes them harmless.

@@ -36,6 +36,10 @@ func (s *Server) serveFlow(ctx context.Context, f *flow) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(ctx, func() { reset(f.Conn) })()
+	if f.target.Host == "" && f.target.Addr == netip.MustParseAddr(gateway.Gateway) && f.target.Port == 80 {
+		s.serveSelf(ctx, f)
+		return
+	}
 	f.open = &openFlow{req: f.target, end: end}
 	s.open.add(f.open)
 	defer s.open.remove(f.open)

@@ -106,7 +106,7 @@ func TestAttacksOnDestination(t *testing.T) {
 			}
 		})
 	}
-	for _, dst := range []string{"198.18.0.1:80", "198.18.0.2:80", "198.18.1.0:443", "198.18.77.7:443", "198.19.255.255:443", "198.17.255.255:443", "198.20.0.0:443"} {
+	for _, dst := range []string{"198.18.0.1:443", "198.18.0.1:81", "198.18.0.2:80", "198.18.1.0:443", "198.18.77.7:443", "198.19.255.255:443", "198.17.255.255:443", "198.20.0.0:443"} {
 		t.Run("a made-up address that was never given: "+dst, func(t *testing.T) {
 			l := newLab(t, "tcp:good.test:80,443").start()
 			l.wantReset(l.open(netip.MustParseAddrPort(dst)))

@@ -37,6 +37,16 @@ func (s *Server) serveRequests(ctx context.Context, f *flow, decision policy.Dec
 	in.malformed = h.refuseMalformed
 	h.proxy = &httputil.ReverseProxy{Rewrite: h.rewrite, Transport: h, FlushInterval: -1,
 		ModifyResponse: cleanResponse, ErrorHandler: h.failed, ErrorLog: log.New(io.Discard, "", 0)}
+	serveHTTP(ctx, in, http2, h)
+	h.running.Wait()
+	h.closeIdle()
+	e := f.event(decision)
+	e.BytesOut, e.BytesIn = in.out.Load(), in.in.Load()
+	s.recordClose(f, e, context.Cause(ctx))
+}
+
+// serveHTTP lets h answer the requests of in until that ends.
+func serveHTTP(ctx context.Context, in *stream, http2 bool, h http.Handler) {
 	var speaks http.Protocols
 	speaks.SetHTTP1(!http2)
 	speaks.SetUnencryptedHTTP2(http2) // its TLS, if any, has been taken off
@@ -45,11 +55,6 @@ func (s *Server) serveRequests(ctx context.Context, f *flow, decision policy.Dec
 		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreamsHTTP2},
 		DisableGeneralOptionsHandler: true, ErrorLog: log.New(io.Discard, "", 0)}
 	_ = server.Serve(&once{conn: in})
-	h.running.Wait()
-	h.closeIdle()
-	e := f.event(decision)
-	e.BytesOut, e.BytesIn = in.out.Load(), in.in.Load()
-	s.recordClose(f, e, context.Cause(ctx))
 }
 
 // requests is the HTTP handler, and the way to the target, of one connection.

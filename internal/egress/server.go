@@ -63,6 +63,7 @@ type Server struct {
 
 	names   nameTable
 	refused throttle
+	wishes  throttle
 	flows   atomic.Int64 // open now
 	open    registry
 	lastID  atomic.Uint64
