@@ -3,6 +3,7 @@ package egress
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log"
@@ -168,7 +169,12 @@ func (h *requests) failed(w http.ResponseWriter, r *http.Request, err error) {
 		writeError(w, r, http.StatusForbidden, denied.Reason, denied.Cure)
 		return
 	}
-	writeError(w, r, http.StatusBadGateway, "bailey allows this request, but "+h.f.target.String()+" cannot be reached: "+err.Error(), "")
+	reason := "the host's record has the reason" // which may name the host's resolver and networks
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		reason = certificate.Error()
+	}
+	writeError(w, r, http.StatusBadGateway, "bailey allows this request, but "+h.f.target.String()+" cannot be reached: "+reason, "")
 }
 
 type countedBody struct {

@@ -392,7 +392,7 @@ func TestFailuresAreHonest(t *testing.T) {
 	w.named("inside.test", "10.0.0.1")
 	for name, want := range map[string]int{"dead.test": 502, "unknown.test": 502, "inside.test": 403} {
 		res, err := w.client(false).Get("http://" + name + "/")
-		if got := body(t, res, err); res.StatusCode != want || !strings.HasPrefix(got, "bailey: ") {
+		if got := body(t, res, err); res.StatusCode != want || !strings.HasPrefix(got, "bailey: ") || strings.Contains(got, "no such host") {
 			t.Errorf("%s: %d %q", name, res.StatusCode, got)
 		}
 	}
