@@ -12,9 +12,12 @@ type Kind string
 
 // The kinds.
 const (
-	KindDNS     Kind = "dns"     // a question that was refused
-	KindConnect Kind = "connect" // the decision about a connection, before its first byte passes
-	KindClose   Kind = "close"   // the end of a connection that was allowed
+	KindDNS      Kind = "dns"      // a question that was refused
+	KindConnect  Kind = "connect"  // the decision about a connection, before its first byte passes
+	KindClose    Kind = "close"    // the end of a connection that was allowed
+	KindRequest  Kind = "request"  // the decision about an HTTP request, before its first byte passes
+	KindResponse Kind = "response" // the end of a request that was allowed
+	KindWish     Kind = "wish"     // a program inside asks for a host, which grants nothing
 )
 
 // Event is one line of the record. Strings may hold what the sandbox sent; a Sink makes them harmless.
@@ -22,13 +25,17 @@ type Event struct {
 	Time time.Time `json:"time"`
 	Seq  uint64    `json:"seq"` // counts from 1 without gaps; the file sets it
 	Kind Kind      `json:"kind"`
-	// Flow joins a connect event with its close. It counts from 1 in each run of the supervisor.
+	// Flow joins a connection's events. It counts from 1 in each run of the supervisor.
 	Flow uint64 `json:"flow,omitempty"`
 
 	Host string `json:"host,omitempty"` // the name that was judged
 	Port uint16 `json:"port,omitempty"`
 	Addr string `json:"addr,omitempty"` // the address that was dialled, or refused
 	Type string `json:"type,omitempty"` // DNS question type
+
+	Method string `json:"method,omitempty"` // of an HTTP request
+	Path   string `json:"path,omitempty"`   // of an HTTP request, without its query
+	Status int    `json:"status,omitempty"` // of the answer, also when it is the refusal
 
 	Verdict string `json:"verdict"` // "allow" or "deny"
 	Rule    string `json:"rule,omitempty"`

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// tail is how much of a file's end is read to find its last event. It exceeds the longest line: eight
+// tail is how much of a file's end is read to find its last event. It exceeds the longest line: ten
 // strings of maxText bytes, each byte at most six when escaped, and the numbers.
 const tail = 64 << 10
 

@@ -15,7 +15,7 @@ const maxText = 1024
 // escaped: C1 controls reach terminals, U+2028 ends lines for some readers, and bidirectional overrides
 // or zero-width characters make a name look like another.
 func line(e Event) ([]byte, error) {
-	for _, text := range []*string{&e.Host, &e.Addr, &e.Type, &e.Verdict, &e.Rule, &e.Reason, &e.Error, (*string)(&e.Kind)} {
+	for _, text := range []*string{&e.Host, &e.Addr, &e.Type, &e.Method, &e.Path, &e.Verdict, &e.Rule, &e.Reason, &e.Error, (*string)(&e.Kind)} {
 		*text = clip(*text)
 	}
 	raw, err := json.Marshal(e)

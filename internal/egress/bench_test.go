@@ -23,7 +23,7 @@ func BenchmarkAnswer(b *testing.B) {
 }
 
 func BenchmarkQuestionOverUDP(b *testing.B) {
-	l := newLab(b, "good.test").start()
+	l := newLab(b, "tcp:good.test:443").start()
 	question, _ := new(dns.Msg).SetQuestion("good.test.", dns.TypeA).Pack()
 	conn, err := net.Dial("udp", l.wire.packets.LocalAddr().String())
 	if err != nil {
@@ -41,7 +41,7 @@ func BenchmarkQuestionOverUDP(b *testing.B) {
 
 // BenchmarkConnection opens a connection, passes five bytes both ways and closes it.
 func BenchmarkConnection(b *testing.B) {
-	l := newLab(b, "good.test").start()
+	l := newLab(b, "tcp:good.test:443").start()
 	l.named("good.test", publicAddr)
 	l.host(publicAddr+":443", echo)
 	reply := l.ask("good.test", dns.TypeA)
@@ -56,7 +56,7 @@ func BenchmarkConnection(b *testing.B) {
 // BenchmarkBulk sends through egress and through the simplest proxy there is, in turn, and reports how
 // much of the plain one's speed egress has.
 func BenchmarkBulk(b *testing.B) {
-	l := newLab(b, "good.test").start()
+	l := newLab(b, "tcp:good.test:443").start()
 	l.named("good.test", publicAddr)
 	l.host(publicAddr+":443", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
 	plain, err := net.Listen("tcp", "127.0.0.1:0")

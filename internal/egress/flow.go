@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -16,8 +15,10 @@ import (
 // flow is one connection of the sandbox on its way through.
 type flow struct {
 	gateway.Flow
-	id    uint64
-	began time.Time
+	id     uint64
+	began  time.Time
+	target policy.Request // what the sandbox means by Dst
+	open   *openFlow
 }
 
 // target is what the sandbox means by dst: the name that the address was made up for, or else the
@@ -32,49 +33,75 @@ func (s *Server) target(dst netip.AddrPort) policy.Request {
 
 // serveFlow judges one flow, and carries it when it is allowed.
 func (s *Server) serveFlow(ctx context.Context, f *flow) {
-	req := s.target(f.Dst)
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	open := &openFlow{req: req, end: end}
-	s.open.add(open)
-	defer s.open.remove(open)
-	decision := s.policy().Decide(req)
-	if decision.Inspect {
-		// Requests are not read yet, and what has to be judged and is not must not pass.
-		decision = policy.Decision{Rule: decision.Rule, Reason: fmt.Sprintf("the rules for %s are about requests, which cannot be judged yet", req)}
-	}
-	if decision.Verdict != policy.Allow {
-		s.refuse(f, f.event(req, decision))
+	defer context.AfterFunc(ctx, func() { reset(f.Conn) })()
+	if f.target.Host == "" && f.target.Addr == netip.MustParseAddr(gateway.Gateway) && f.target.Port == 80 {
+		s.serveSelf(ctx, f)
 		return
 	}
-	upstream, addr, err := s.connect(ctx, req, decision)
+	f.open = &openFlow{req: f.target, end: end}
+	s.open.add(f.open)
+	defer s.open.remove(f.open)
+	decision := s.policy().Decide(f.target)
+	switch {
+	case decision.Verdict != policy.Allow:
+		s.refuse(f, f.event(decision))
+	case decision.Protocol == policy.TCP:
+		s.carry(ctx, f, decision, nil)
+	case decision.Protocol == policy.HTTP:
+		s.serveFirst(ctx, f, decision, firstTimeout)
+	case decision.Protocol == policy.Any:
+		s.serveFirst(ctx, f, decision, serverFirst)
+	default:
+		s.refuse(f, f.event(policy.Decision{Rule: decision.Rule, Reason: "the rule is for a protocol that is not known"}))
+	}
+}
+
+// carry passes everything on as it is, beginning with what of it was read already.
+func (s *Server) carry(ctx context.Context, f *flow, decision policy.Decision, first []byte) {
+	upstream, e, err := s.dial(ctx, f, decision)
+	if err != nil {
+		_ = f.Reset()
+		return
+	}
+	_, err = upstream.Write(first)
+	// The flow's own connection, because io.Copy knows splice(2) only between bare *net.TCPConns.
+	out, in, relayErr := relay(ctx, f.Conn, upstream)
+	e.BytesOut, e.BytesIn = out+int64(len(first)), in
+	s.recordClose(f, e, errors.Join(err, relayErr))
+}
+
+// dial connects f to where it may go, and records that before the first byte can pass: a decision that cannot be
+// recorded is a denial. Its error is a refusal when the policy is the reason. The event is for recordClose.
+func (s *Server) dial(ctx context.Context, f *flow, decision policy.Decision) (net.Conn, audit.Event, error) {
+	upstream, addr, err := s.connect(ctx, f.target, decision)
 	var denied refusal
 	if errors.As(err, &denied) {
-		e := f.event(req, denied.Decision)
+		e := f.event(denied.Decision)
 		e.Addr = denied.addr.String()
-		s.refuse(f, e)
-		return
+		_ = s.record(e)
+		return nil, e, err
 	}
-	e := f.event(req, decision)
+	e := f.event(decision)
 	if addr.IsValid() {
 		e.Addr = addr.String()
 	}
 	if err != nil {
 		e.Error = err.Error()
 	}
-	// The record comes before the first byte: a decision that cannot be recorded is a denial.
 	if recordErr := s.record(e); err != nil || recordErr != nil {
 		if upstream != nil {
 			_ = upstream.Close()
 		}
-		_ = f.Reset()
-		return
+		return nil, e, errors.Join(err, recordErr)
 	}
-	s.open.settle(open, decision, addr, s.policy())
-	// The flow's own connection, because io.Copy knows splice(2) only between bare *net.TCPConns.
-	out, in, err := relay(ctx, f.Conn, upstream)
-	e.Kind, e.Time, e.Reason = audit.KindClose, time.Time{}, ""
-	e.BytesOut, e.BytesIn, e.Duration = out, in, time.Since(f.began)
+	s.open.settle(f.open, decision, addr, s.policy())
+	return upstream, e, nil
+}
+
+func (s *Server) recordClose(f *flow, e audit.Event, err error) {
+	e.Kind, e.Time, e.Reason, e.Duration = audit.KindClose, time.Time{}, "", time.Since(f.began)
 	if err != nil {
 		e.Error = err.Error()
 	}
@@ -87,11 +114,11 @@ func (s *Server) refuse(f *flow, e audit.Event) {
 	_ = f.Reset()
 }
 
-func (f *flow) event(req policy.Request, d policy.Decision) audit.Event {
-	e := audit.Event{Kind: audit.KindConnect, Flow: f.id, Host: string(req.Host), Port: req.Port,
+func (f *flow) event(d policy.Decision) audit.Event {
+	e := audit.Event{Kind: audit.KindConnect, Flow: f.id, Host: string(f.target.Host), Port: f.target.Port,
 		Verdict: d.Verdict.String(), Rule: d.Rule, Reason: d.Reason}
-	if req.Host == "" {
-		e.Addr = req.Addr.String()
+	if f.target.Host == "" {
+		e.Addr = f.target.Addr.String()
 	}
 	return e
 }

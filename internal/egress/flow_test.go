@@ -20,7 +20,7 @@ import (
 const publicAddr = "93.184.215.14"
 
 func TestAllowedFlowPassesWholeWithHalfClose(t *testing.T) {
-	l := newLab(t, "good.test").start()
+	l := newLab(t, "tcp:good.test:80,443").start()
 	l.named("good.test", publicAddr)
 	request, response := bytes.Repeat([]byte("up"), 1<<19), bytes.Repeat([]byte("down"), 1<<19)
 	l.host(publicAddr+":443", func(c *net.TCPConn) {
@@ -45,7 +45,7 @@ func TestAllowedFlowPassesWholeWithHalfClose(t *testing.T) {
 	}
 	open, closed := events[0], events[1]
 	if open.Kind != audit.KindConnect || open.Verdict != "allow" || open.Host != "good.test" || open.Port != 443 ||
-		open.Addr != publicAddr || open.Rule != "good.test" || open.Reason == "" {
+		open.Addr != publicAddr || open.Rule != "tcp:good.test:80,443" || open.Reason == "" {
 		t.Errorf("connect event: %+v", open)
 	}
 	if closed.Kind != audit.KindClose || closed.Flow != open.Flow || closed.BytesOut != int64(len(request)) ||
@@ -55,7 +55,7 @@ func TestAllowedFlowPassesWholeWithHalfClose(t *testing.T) {
 }
 
 func TestUpstreamCloseLeavesTheOtherWayOpen(t *testing.T) {
-	l := newLab(t, "good.test").start()
+	l := newLab(t, "tcp:good.test:80,443").start()
 	l.named("good.test", publicAddr)
 	received := make(chan string, 1)
 	l.host(publicAddr+":443", func(c *net.TCPConn) {
@@ -83,13 +83,13 @@ func TestAttacksOnDestination(t *testing.T) {
 		attack     string
 		controlled string // the rule with which the same connection passes
 	}{
-		{"a raw address beside an allowed name", "good.test", publicAddr + ":443", publicAddr},
+		{"a raw address beside an allowed name", "good.test", publicAddr + ":443", publicAddr + ":443"},
 		{"a raw address on another port than its rule's", publicAddr + ":22", publicAddr + ":443", publicAddr + ":443"},
-		{"the neighbour of an allowed address", "93.184.215.15", publicAddr + ":443", publicAddr},
-		{"a private address", "good.test", "10.0.0.5:80", "10.0.0.5"},
-		{"the metadata service", "good.test", "169.254.169.254:80", "169.254.169.254"},
-		{"an address written as IPv6", "good.test", "[::ffff:10.0.0.5]:80", "10.0.0.5"},
-		{"loopback through NAT64", "good.test", "[64:ff9b::7f00:1]:80", "64:ff9b::7f00:1"},
+		{"the neighbour of an allowed address", "93.184.215.15", publicAddr + ":443", publicAddr + ":443"},
+		{"a private address", "good.test", "10.0.0.5:80", "10.0.0.5:80"},
+		{"the metadata service", "good.test", "169.254.169.254:80", "169.254.169.254:80"},
+		{"an address written as IPv6", "good.test", "[::ffff:10.0.0.5]:80", "10.0.0.5:80"},
+		{"loopback through NAT64", "good.test", "[64:ff9b::7f00:1]:80", "[64:ff9b::7f00:1]:80"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -99,16 +99,16 @@ func TestAttacksOnDestination(t *testing.T) {
 			l.host(netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port()).String(), echo)
 			l.wantReset(l.open(dst))
 			l.wantUntouched()
-			l.setRules(tt.controlled)
+			l.setRules("tcp:" + tt.controlled)
 			l.wantEcho(l.open(dst))
 			if events := l.end(); events[0].Verdict != "deny" || events[1].Verdict != "allow" {
 				t.Errorf("events: %+v", events)
 			}
 		})
 	}
-	for _, dst := range []string{"198.18.0.1:80", "198.18.0.2:80", "198.18.1.0:443", "198.18.77.7:443", "198.19.255.255:443", "198.17.255.255:443", "198.20.0.0:443"} {
+	for _, dst := range []string{"198.18.0.1:443", "198.18.0.1:81", "198.18.0.2:80", "198.18.1.0:443", "198.18.77.7:443", "198.19.255.255:443", "198.17.255.255:443", "198.20.0.0:443"} {
 		t.Run("a made-up address that was never given: "+dst, func(t *testing.T) {
-			l := newLab(t, "good.test").start()
+			l := newLab(t, "tcp:good.test:80,443").start()
 			l.wantReset(l.open(netip.MustParseAddrPort(dst)))
 			l.wantUntouched()
 		})
@@ -116,7 +116,7 @@ func TestAttacksOnDestination(t *testing.T) {
 }
 
 func TestPortsAreJudgedOneByOne(t *testing.T) {
-	l := newLab(t, "good.test", "ssh.test:22").start()
+	l := newLab(t, "tcp:good.test:80,443", "tcp:ssh.test:22").start()
 	for _, name := range []hostname.Name{"good.test", "ssh.test"} {
 		l.named(name, publicAddr)
 	}
@@ -147,7 +147,7 @@ func TestAllowedNameThatLeadsInside(t *testing.T) {
 	}
 	for addr, opens := range private {
 		t.Run(addr, func(t *testing.T) {
-			l := newLab(t, "rebind.test").start()
+			l := newLab(t, "tcp:rebind.test:443").start()
 			l.named("rebind.test", addr)
 			unmapped := netip.MustParseAddr(addr).Unmap()
 			l.host(netip.AddrPortFrom(unmapped, 443).String(), echo)
@@ -155,7 +155,7 @@ func TestAllowedNameThatLeadsInside(t *testing.T) {
 			if _, dialled := l.seen(); len(dialled) > 0 {
 				t.Errorf("dialled %v", dialled)
 			}
-			l.setRules("private:rebind.test")
+			l.setRules("private:tcp:rebind.test:443")
 			conn := l.openName("rebind.test", 443)
 			if opens {
 				l.wantEcho(conn)
@@ -171,7 +171,7 @@ func TestAllowedNameThatLeadsInside(t *testing.T) {
 }
 
 func TestOnlyCheckedAddressesAreDialled(t *testing.T) {
-	l := newLab(t, "mixed.test").start()
+	l := newLab(t, "tcp:mixed.test:443").start()
 	l.named("mixed.test", "10.0.0.1", "::1", "93.184.215.1", publicAddr, "fd00::1")
 	l.host(publicAddr+":443", echo) // 93.184.215.1 is dead
 	for _, inside := range []string{"10.0.0.1:443", "[::1]:443", "[fd00::1]:443"} {
@@ -185,7 +185,7 @@ func TestOnlyCheckedAddressesAreDialled(t *testing.T) {
 }
 
 func TestRebindingIsResolvedOncePerConnection(t *testing.T) {
-	l := newLab(t, "rebind.test").start()
+	l := newLab(t, "tcp:rebind.test:443").start()
 	l.host(publicAddr+":443", echo)
 	l.host("127.0.0.1:443", func(*net.TCPConn) { t.Error("the host's loopback was reached") })
 	answers := 0
@@ -210,7 +210,7 @@ func TestRebindingIsResolvedOncePerConnection(t *testing.T) {
 }
 
 func TestPolicyIsAskedAgainForEachFlow(t *testing.T) {
-	l := newLab(t, "good.test").start()
+	l := newLab(t, "tcp:good.test:80,443").start()
 	l.named("good.test", publicAddr)
 	l.host(publicAddr+":443", echo)
 	l.wantEcho(l.openName("good.test", 443))
@@ -223,7 +223,7 @@ func TestPolicyIsAskedAgainForEachFlow(t *testing.T) {
 }
 
 func TestWhatCannotBeRecordedIsDenied(t *testing.T) {
-	l := newLab(t, "good.test").start()
+	l := newLab(t, "tcp:good.test:80,443").start()
 	l.named("good.test", publicAddr)
 	received := make(chan int, 2)
 	l.host(publicAddr+":443", func(c *net.TCPConn) {
@@ -248,7 +248,7 @@ func TestWhatCannotBeRecordedIsDenied(t *testing.T) {
 }
 
 func TestFailuresReachTheSandboxAsResets(t *testing.T) {
-	l := newLab(t, "*.bad.test").start()
+	l := newLab(t, "tcp:*.bad.test:443").start()
 	l.named("refused.bad.test", publicAddr)
 	l.named("empty.bad.test")
 	l.named("resets.bad.test", "93.184.215.16")
@@ -267,7 +267,7 @@ func TestFailuresReachTheSandboxAsResets(t *testing.T) {
 }
 
 func TestResetInsideReachesUpstream(t *testing.T) {
-	l := newLab(t, "good.test").start()
+	l := newLab(t, "tcp:good.test:80,443").start()
 	l.named("good.test", publicAddr)
 	ended := make(chan error, 1)
 	l.host(publicAddr+":443", func(c *net.TCPConn) {
@@ -285,7 +285,7 @@ func TestResetInsideReachesUpstream(t *testing.T) {
 }
 
 func TestFlowsAreBounded(t *testing.T) {
-	l := newLab(t, "good.test")
+	l := newLab(t, "tcp:good.test:80,443")
 	l.MaxFlows = 3
 	l.start()
 	l.named("good.test", publicAddr)
@@ -313,7 +313,7 @@ func TestTheEndOfServeEndsEveryFlow(t *testing.T) {
 		"source closes": func(l *lab) { _ = l.wire.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, "good.test").start()
+			l := newLab(t, "tcp:good.test:80,443").start()
 			l.named("good.test", publicAddr)
 			l.host(publicAddr+":443", echo)
 			conn := l.openName("good.test", 443)
@@ -341,11 +341,11 @@ func TestDefaultDialAndHostAddresses(t *testing.T) {
 	}
 	defer ln.Close()
 	dst := netip.MustParseAddrPort(ln.Addr().String())
-	l := newLab(t, "good.test")
+	l := newLab(t, "tcp:good.test:80,443")
 	l.Dial, l.HostAddrs = nil, nil
 	l.start()
 	l.wantReset(l.open(dst))
-	l.setRules(dst.String())
+	l.setRules("tcp:" + dst.String())
 	conn := l.open(dst)
 	got, err := ln.Accept()
 	if err != nil {

@@ -4,8 +4,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-
-	"github.com/bailey-sandbox/bailey/internal/policy"
 )
 
 func TestRecheckEndsWhatIsDeniedNow(t *testing.T) {
@@ -15,14 +13,14 @@ func TestRecheckEndsWhatIsDeniedNow(t *testing.T) {
 		after  []string
 		ended  bool
 	}{
-		{"the rule is gone", []string{"good.test"}, nil, true},
-		{"a denial came", []string{"good.test"}, []string{"good.test", "deny good.test"}, true},
-		{"the network that it leads to is denied", []string{"good.test"}, []string{"good.test", "deny 93.184.0.0/16"}, true},
-		{"another port's rule is left", []string{"good.test"}, []string{"good.test:80"}, true},
-		{"what was carried unread has to be read", []string{"tunnel:good.test"}, []string{"good.test"}, true},
-		{"control: nothing changed", []string{"good.test"}, []string{"good.test"}, false},
-		{"control: another rule allows it", []string{"good.test"}, []string{"x.test", "good.test:443"}, false},
-		{"control: another host is denied", []string{"good.test"}, []string{"good.test", "deny evil.test"}, false},
+		{"the rule is gone", []string{"tcp:good.test:443"}, nil, true},
+		{"a denial came", []string{"tcp:good.test:443"}, []string{"tcp:good.test:443", "deny good.test"}, true},
+		{"the network that it leads to is denied", []string{"tcp:good.test:443"}, []string{"tcp:good.test:443", "deny 93.184.0.0/16"}, true},
+		{"another port's rule is left", []string{"tcp:good.test:443"}, []string{"tcp:good.test:80"}, true},
+		{"what was carried unread has to be read", []string{"tcp:good.test:443"}, []string{"good.test"}, true},
+		{"control: nothing changed", []string{"tcp:good.test:443"}, []string{"tcp:good.test:443"}, false},
+		{"control: another rule allows it", []string{"tcp:good.test:443"}, []string{"x.test", "tcp:good.test:443"}, false},
+		{"control: another host is denied", []string{"tcp:good.test:443"}, []string{"tcp:good.test:443", "deny evil.test"}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -52,22 +50,4 @@ func TestRecheckEndsWhatIsDeniedNow(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestRulesForRequestsRefuseWhatIsNotRead(t *testing.T) {
-	l := newLab(t, "good.test").start()
-	l.named("good.test", publicAddr)
-	l.host(publicAddr+":443", echo)
-	l.mu.Lock()
-	rules := l.rules
-	limited := rules.Rules[0]
-	limited.Methods = []string{"GET"}
-	l.rules = &policy.Policy{Rules: []policy.Rule{limited}}
-	l.mu.Unlock()
-	l.wantReset(l.openName("good.test", 443))
-	l.wantUntouched()
-	l.mu.Lock()
-	l.rules = rules
-	l.mu.Unlock()
-	l.wantEcho(l.openName("good.test", 443))
 }

@@ -1,10 +1,19 @@
 // Package egress is the wall around a sandbox's network: it takes the flows and DNS questions that a
 // gateway yields, asks policy about each, and dials, copies and records what is allowed. It knows no
 // backend and keeps no rules of its own; nothing that the sandbox says decides where it connects.
+//
+// What a flow speaks is decided by its rule. Under a tcp rule it is dialled at once and carried as it is, so that
+// servers may speak first. Under any other rule the client's first bytes decide: TLS must be for the name that
+// the address was made up for, and is opened with a certificate of our own authority, or under a tunnel rule
+// carried unread; HTTP is judged request by request; anything else is reset, and so is silence of a minute,
+// whatever the port. Where the default allows everything, other protocols and TLS are carried unread, and a
+// client that is silent for 300 ms lets its server speak. A client that ends its side of a connection for requests
+// has gone away, and its request ends, as at most proxies; what is carried keeps half-closes.
 package egress
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +24,7 @@ import (
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/certs"
 	"github.com/bailey-sandbox/bailey/internal/gateway"
 	"github.com/bailey-sandbox/bailey/internal/hostname"
 	"github.com/bailey-sandbox/bailey/internal/policy"
@@ -40,6 +50,10 @@ type Server struct {
 	// service that listens on all of them trusts the host's firewall, and the sandbox is behind it.
 	// Nil asks the host's interfaces.
 	HostAddrs func() ([]netip.Addr, error)
+	// CA signs the certificates with which inspected TLS is ended here. Nil refuses such connections.
+	CA *certs.Authority
+	// Roots are what certificates outside are checked against. Nil is the host's own.
+	Roots *x509.CertPool
 	// Audit takes every decision; what it cannot record is denied. It must be set.
 	Audit audit.Sink
 	// Log is for debugging. Nil discards.
@@ -49,6 +63,7 @@ type Server struct {
 
 	names   nameTable
 	refused throttle
+	wishes  throttle
 	flows   atomic.Int64 // open now
 	open    registry
 	lastID  atomic.Uint64
@@ -89,10 +104,10 @@ func (s *Server) serveFlows(ctx context.Context, src gateway.Source, wg *sync.Wa
 			}
 			continue
 		}
-		flow := &flow{Flow: f, id: s.lastID.Add(1), began: time.Now()}
+		flow := &flow{Flow: f, id: s.lastID.Add(1), began: time.Now(), target: s.target(f.Dst)}
 		if s.flows.Add(1) > s.maxFlows() {
 			s.flows.Add(-1)
-			s.refuse(flow, flow.event(s.target(f.Dst), policy.Decision{
+			s.refuse(flow, flow.event(policy.Decision{
 				Reason: fmt.Sprintf("the sandbox already has %d connections open", s.maxFlows())}))
 			continue
 		}

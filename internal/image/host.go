@@ -20,6 +20,7 @@ type HostInput struct {
 	MachineID string // 32 hexadecimal digits, random for each sandbox
 	Network   sandbox.Network
 	ReadOnly  bool
+	Authority []byte // a certificate in PEM that the sandbox trusts beside the host's; nil for none
 
 	HostHome string              // the user's home directory on the host, absolute
 	Getenv   func(string) string // the user's environment: PATH, LANG, TZ and where version managers live
@@ -63,7 +64,10 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 		sandbox.Symlink{Target: "/var/lock", Text: "/run/lock"})
 	root.Dirs = dirs(in.User)
 
+	trusted, trust := trusting(t, in.Authority)
+	root.Files = append(root.Files, trusted...)
 	mounts, env := userTools(in, t, root)
+	env = append(env, trust...)
 	for _, file := range blankable() {
 		if content, err := t.readPublic(file); err == nil && holdsSecret(content) {
 			mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountHidden, Target: file})

@@ -51,6 +51,7 @@ const (
 	TrustFile    = "trusted.json" // in Dirs.State
 	AgentsDir    = "agents"       // in Dirs.Data
 	HostCacheDir = "host"         // in Dirs.Data
+	AuthorityDir = "ca"           // in Dirs.Data
 	ConfigFile   = "config.yaml"  // in Dirs.Config
 
 	newPrefix     = ".new-"

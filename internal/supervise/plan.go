@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
+	"github.com/bailey-sandbox/bailey/internal/certs"
 	"github.com/bailey-sandbox/bailey/internal/image"
 	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
@@ -22,7 +23,8 @@ import (
 type plan struct {
 	spec       sandbox.Spec
 	sources    Sources
-	rules      *policy.Policy // made of them at the start
+	rules      *policy.Policy   // made of them at the start
+	authority  *certs.Authority // nil without a network
 	agent      agent.Agent
 	agentArgv  []string // program and fixed arguments
 	workspaces []workspace.Plan
@@ -51,9 +53,16 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 		return plan{}, err
 	}
 	p.spec = sandbox.Spec{Name: sb.Name, Dir: sb.Dir, Hostname: sb.Name, User: user, Limits: sb.Limits, Network: network(sb.Record)}
+	var public []byte
+	if p.spec.Network != sandbox.NetworkNone {
+		if p.authority, err = certs.Open(filepath.Join(cfg.Store.Dirs().Data, state.AuthorityDir)); err != nil {
+			return plan{}, fmt.Errorf("%w: %w", sandbox.ErrContainment, err)
+		}
+		public = p.authority.PEM()
+	}
 	hostHome := cfg.Getenv("HOME")
 	root, tools, env, err := image.Host(image.HostInput{
-		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly,
+		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly, Authority: public,
 		HostHome: hostHome, Getenv: cfg.Getenv, Cache: filepath.Join(cfg.Store.Dirs().Data, state.HostCacheDir),
 	})
 	if err != nil {

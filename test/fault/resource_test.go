@@ -32,7 +32,7 @@ func TestASandboxCannotUseUpItsSupervisorsFiles(t *testing.T) {
 	}()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	l := newLab(t)
-	must(t, l, "create", "--name", "box", "--allow", "host.bailey.internal:"+port, "shell", ".")
+	must(t, l, "create", "--name", "box", "--allow", "tcp:host.bailey.internal:"+port, "shell", ".")
 	start := l.Command(nil)
 	start.Path, start.Args = "/bin/sh", []string{"sh", "-c", `ulimit -n 256; exec "$0" start box`, l.Binary}
 	if out, err := start.CombinedOutput(); err != nil {

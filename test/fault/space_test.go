@@ -118,7 +118,7 @@ func TestWhatCannotBeRecordedDoesNotHappen(t *testing.T) {
 	}()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	l := newLab(t)
-	must(t, l, "create", "--name", "box", "--allow", "host.bailey.internal:"+port, "shell", ".")
+	must(t, l, "create", "--name", "box", "--allow", "tcp:host.bailey.internal:"+port, "shell", ".")
 	must(t, l, "start", "box")
 	connect := func() bool {
 		out := must(t, l, "exec", "box", "bash", "-c", "cat < /dev/tcp/host.bailey.internal/"+port+" || true")

@@ -1,0 +1,137 @@
+package egress
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cgi"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// inside is how programs of the host's take the part of a sandbox's: good.test at port is a listener whose
+// connections become flows. It returns the port and a file with what the sandbox trusts.
+func (w *web) inside(handle http.HandlerFunc) (port uint16, bundle string) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = ln.Close() })
+	port = netip.MustParseAddrPort(ln.Addr().String()).Port()
+	w.setRules(fmt.Sprintf("good.test:%d", port))
+	w.named("good.test", publicAddr)
+	w.serve("good.test", 443, handle)
+	w.lab.mu.Lock()
+	w.hosts[netip.AddrPortFrom(netip.MustParseAddr(publicAddr), port)] = w.hosts[netip.MustParseAddrPort(publicAddr+":443")]
+	w.lab.mu.Unlock()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _, _ = relay(w.t.Context(), conn, w.openName("good.test", port))
+			}()
+		}
+	}()
+	bundle = filepath.Join(w.t.TempDir(), "bundle.pem")
+	if err := os.WriteFile(bundle, w.CA.PEM(), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return port, bundle
+}
+
+// run runs a program that the host may lack, and returns what it prints.
+func run(t *testing.T, env []string, name string, arg ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Skipf("%s is missing: %v", name, err)
+	}
+	cmd := exec.Command(name, arg...)
+	cmd.Env = append(os.Environ(), append(env, "HOME="+t.TempDir(), "NO_PROXY=*", "no_proxy=*")...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return string(out)
+}
+
+func TestCurlThroughInspection(t *testing.T) {
+	for _, version := range []string{"--http1.1", "--http2"} {
+		t.Run(version, func(t *testing.T) {
+			w := newWeb(t)
+			port, bundle := w.inside(hello)
+			resolve := fmt.Sprintf("good.test:%d:127.0.0.1", port)
+			url := fmt.Sprintf("https://good.test:%d/a?b", port)
+			curl := func(arg ...string) string {
+				return run(t, nil, "curl", append([]string{"-sS", "--cacert", bundle, "--resolve", resolve, version}, arg...)...)
+			}
+			if got := curl(url); got != "hello" {
+				t.Errorf("%q", got)
+			}
+			w.limit([]string{"GET"}, nil)
+			if got := curl("-d", "x", url); !strings.Contains(got, "bailey allow --method POST good.test") || w.requests() != 1 {
+				t.Errorf("%q", got)
+			}
+		})
+	}
+}
+
+func TestNodeThroughInspection(t *testing.T) {
+	w := newWeb(t)
+	port, bundle := w.inside(hello)
+	// The lookup is the sandbox's, which has no server of its own here.
+	script := fmt.Sprintf(`require('dns').lookup = (h, o, f) => { if (!f) f = o; o && o.all ? f(null, [{address: '127.0.0.1', family: 4}]) : f(null, '127.0.0.1', 4) };
+fetch('https://good.test:%d/').then(r => r.text()).then(console.log)`, port)
+	if got := run(t, []string{"NODE_EXTRA_CA_CERTS=" + bundle}, "node", "-e", script); got != "hello\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestPythonThroughInspection(t *testing.T) {
+	w := newWeb(t)
+	port, bundle := w.inside(hello)
+	script := fmt.Sprintf(`import socket, urllib.request
+real = socket.getaddrinfo
+socket.getaddrinfo = lambda h, *a, **k: real('127.0.0.1', *a, **k)
+print(urllib.request.urlopen('https://good.test:%d/').read().decode())`, port)
+	if got := run(t, []string{"SSL_CERT_FILE=" + bundle}, "python3", "-c", script); got != "hello\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestGitThroughInspection(t *testing.T) {
+	backend := run(t, nil, "git", "--exec-path")
+	root := t.TempDir()
+	run(t, nil, "git", "init", "-q", "--bare", filepath.Join(root, "a.git"))
+	run(t, nil, "git", "-C", filepath.Join(root, "a.git"), "config", "http.receivepack", "true")
+	w := newWeb(t)
+	server := &cgi.Handler{Path: filepath.Join(strings.TrimSpace(backend), "git-http-backend"), Stderr: io.Discard,
+		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"}}
+	port, bundle := w.inside(server.ServeHTTP)
+	env := []string{"GIT_SSL_CAINFO=" + bundle, "GIT_CONFIG_COUNT=3",
+		"GIT_CONFIG_KEY_0=http.curloptResolve", fmt.Sprintf("GIT_CONFIG_VALUE_0=good.test:%d:127.0.0.1", port),
+		"GIT_CONFIG_KEY_1=user.name", "GIT_CONFIG_VALUE_1=ada", "GIT_CONFIG_KEY_2=user.email", "GIT_CONFIG_VALUE_2=ada@a.test"}
+	url := fmt.Sprintf("https://good.test:%d/a.git", port)
+	tree := filepath.Join(t.TempDir(), "tree")
+	run(t, env, "git", "clone", "-q", url, tree)
+	large := make([]byte, 3<<20) // pushed in chunks
+	for i := range large {
+		large[i] = byte(i * i >> 7)
+	}
+	if err := os.WriteFile(filepath.Join(tree, "file"), large, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, env, "git", "-C", tree, "add", "file")
+	run(t, env, "git", "-C", tree, "commit", "-qm", "one")
+	run(t, env, "git", "-C", tree, "push", "-q", "origin", "HEAD:main")
+	if got := run(t, env, "git", "ls-remote", url, "main"); !strings.HasSuffix(got, "refs/heads/main\n") {
+		t.Errorf("%q", got)
+	}
+}

@@ -1,0 +1,183 @@
+// Package framing holds HTTP/1 requests to one reading. net/http's server accepts what other servers read
+// differently: both lengths at once, lines that end in a bare LF, folded headers, a target that overrides
+// Host. A Reader stands in front of it and lets pass, unchanged, only requests whose beginning and end are
+// beyond doubt (RFC 9112). It judges no content.
+package framing
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+)
+
+// Limits in bytes. The first is one head or trailer, the second one line that introduces a chunk.
+const (
+	MaxHead      = 64 << 10
+	maxChunkLine = 18 // sixteen digits and CRLF
+)
+
+// ErrMalformed is what Read's errors about the sandbox's requests wrap.
+var ErrMalformed = errors.New("malformed request")
+
+// Reader passes the requests of one connection on as they come. Bodies are not gathered. After an error
+// that wraps ErrMalformed nothing passes any more. One goroutine at a time may read.
+type Reader struct {
+	in   *bufio.Reader
+	next func(*Reader) error // reads the next part that has to be checked; nil within data
+	data int64               // bytes of a body that may pass unchecked
+	line []byte              // a head or line that has begun, but whose end has not come yet
+	out  []byte              // checked, and not read yet
+	then func(*Reader) error // what comes behind data
+	err  error
+	raw  atomic.Bool
+}
+
+// NewReader returns a Reader of the requests in r.
+func NewReader(r io.Reader) *Reader {
+	return &Reader{in: bufio.NewReader(r), next: (*Reader).readHead}
+}
+
+// Raw lets everything pass from now on: the connection has been upgraded to another protocol. It may be called
+// beside a Read.
+func (r *Reader) Raw() { r.raw.Store(true) }
+
+// Read returns bytes of requests that are well-formed so far. An error of the connection itself, such as
+// an expired deadline, loses nothing.
+func (r *Reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for len(r.out) == 0 {
+		switch {
+		case r.err != nil:
+			return 0, r.err
+		case r.raw.Load() && len(r.line) > 0:
+			r.pass(nil)
+			continue
+		case r.raw.Load():
+			return r.in.Read(p)
+		case r.data > 0:
+			n, err := r.in.Read(p[:min(int64(len(p)), r.data)])
+			if r.data -= int64(n); r.data == 0 {
+				r.next = r.then
+			}
+			return n, err
+		}
+		if err := r.next(r); err != nil {
+			if errors.Is(err, ErrMalformed) {
+				r.err = err
+			}
+			return 0, err
+		}
+	}
+	n := copy(p, r.out)
+	r.out = r.out[n:]
+	return n, nil
+}
+
+// readHead reads and checks everything before a body.
+func (r *Reader) readHead() error {
+	if err := r.readBlock(); err != nil {
+		return err
+	}
+	head, err := parseHead(r.line)
+	if err != nil {
+		return err
+	}
+	switch {
+	case head.chunked:
+		r.pass((*Reader).readChunkSize)
+	case head.length > 0:
+		r.data, r.then = head.length, (*Reader).readHead
+		r.pass(nil)
+	default:
+		r.pass((*Reader).readHead)
+	}
+	return nil
+}
+
+func (r *Reader) readChunkSize() error {
+	if err := r.readLine(maxChunkLine); err != nil {
+		return err
+	}
+	size, err := parseChunkSize(r.line)
+	if err != nil {
+		return err
+	}
+	if size == 0 {
+		r.pass((*Reader).readTrailer)
+		return nil
+	}
+	r.data, r.then = size, (*Reader).readChunkEnd
+	r.pass(nil)
+	return nil
+}
+
+func (r *Reader) readChunkEnd() error {
+	if err := r.readLine(len(crlf)); err != nil {
+		return err
+	}
+	if string(r.line) != crlf {
+		return malformed("a chunk does not end where it says")
+	}
+	r.pass((*Reader).readChunkSize)
+	return nil
+}
+
+func (r *Reader) readTrailer() error {
+	if err := r.readBlock(); err != nil {
+		return err
+	}
+	if err := checkTrailer(r.line); err != nil {
+		return err
+	}
+	r.pass((*Reader).readHead)
+	return nil
+}
+
+// pass gives what was read to the caller and says what is read after it.
+func (r *Reader) pass(next func(*Reader) error) {
+	r.out, r.line = append(r.out[:0], r.line...), r.line[:0]
+	r.next = next
+}
+
+// readBlock reads lines up to and including an empty one.
+func (r *Reader) readBlock() error {
+	for {
+		start := lastLine(r.line)
+		if err := r.readLine(MaxHead - start); err != nil {
+			return err
+		}
+		if string(r.line[start:]) == crlf {
+			return nil
+		}
+	}
+}
+
+// readLine appends to line until a line in it has ended, at most limit bytes of that one. It goes on where it
+// was interrupted.
+func (r *Reader) readLine(limit int) error {
+	start := lastLine(r.line)
+	for {
+		part, err := r.in.ReadSlice('\n')
+		r.line = append(r.line, part...)
+		if len(r.line)-start > limit {
+			return malformed("a line or the whole head is too long")
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+		case err == io.EOF && len(r.line) > 0:
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		default:
+			return checkLineEnd(r.line[start:])
+		}
+	}
+}
+
+func malformed(format string, a ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, a...))
+}

@@ -1,0 +1,79 @@
+package egress
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/bailey-sandbox/bailey/internal/egress/framing"
+	"github.com/bailey-sandbox/bailey/internal/gateway"
+)
+
+// stream is a connection of the sandbox as net/http's server sees it: without TLS, counted, and for HTTP/1
+// with requests only whose beginning and end are beyond doubt.
+type stream struct {
+	net.Conn
+	requests  *framing.Reader // nil for HTTP/2, whose frames leave no doubt
+	malformed func(error)     // called once, when requests is in doubt
+	out, in   atomic.Int64    // bytes from the sandbox, and to it
+	ended     chan struct{}
+	end       sync.Once
+	doubt     sync.Once
+}
+
+func newStream(conn net.Conn, http2 bool) *stream {
+	s := &stream{Conn: conn, ended: make(chan struct{})}
+	if !http2 {
+		s.requests = framing.NewReader(conn)
+	}
+	return s
+}
+
+func (s *stream) Read(b []byte) (n int, err error) {
+	if s.requests == nil {
+		n, err = s.Conn.Read(b)
+	} else if n, err = s.requests.Read(b); errors.Is(err, framing.ErrMalformed) {
+		s.doubt.Do(func() { s.malformed(err) })
+	}
+	s.out.Add(int64(n))
+	return n, err
+}
+
+func (s *stream) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	s.in.Add(int64(n))
+	return n, err
+}
+
+// raw ends the reading of requests.
+func (s *stream) raw() {
+	if s.requests != nil {
+		s.requests.Raw()
+	}
+}
+
+func (s *stream) CloseWrite() error { return gateway.Flow{Conn: s.Conn}.CloseWrite() }
+
+func (s *stream) Close() error {
+	s.end.Do(func() { close(s.ended) })
+	return s.Conn.Close()
+}
+
+// once is a listener of one connection: its second Accept waits until that has ended.
+type once struct {
+	conn  *stream
+	taken bool
+}
+
+func (o *once) Accept() (net.Conn, error) {
+	if !o.taken {
+		o.taken = true
+		return o.conn, nil
+	}
+	<-o.conn.ended
+	return nil, net.ErrClosed
+}
+
+func (o *once) Addr() net.Addr { return o.conn.LocalAddr() }
+func (o *once) Close() error   { return nil }
