@@ -130,7 +130,7 @@ func (l *decisions) show(text []byte) error {
 		return nil
 	}
 	l.last = e.Seq
-	if l.options.denied && (e.Verdict == policy.Allow.String() || e.Kind == audit.KindClose) {
+	if l.options.denied && (e.Verdict == policy.Allow.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
 		return nil
 	}
 	var err error
@@ -153,6 +153,13 @@ func decision(e audit.Event) string {
 	}
 	verdict, why := e.Verdict, e.Reason
 	switch e.Kind {
+	case audit.KindRequest:
+		what = e.Method + " " + what + e.Path
+	case audit.KindResponse:
+		what, verdict = e.Method+" "+what+e.Path, "ended"
+		why = fmt.Sprintf("status %d, %d bytes out, %d in, %s", e.Status, e.BytesOut, e.BytesIn, e.Duration.Round(time.Millisecond))
+	case audit.KindWish:
+		verdict = "asked"
 	case audit.KindDNS:
 		what = strings.TrimSpace(what + " " + e.Type)
 	case audit.KindClose:

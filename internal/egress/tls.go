@@ -27,7 +27,7 @@ func (s *Server) serveTLS(ctx context.Context, f *flow, decision policy.Decision
 		deny("what came on the connection to %s is not TLS: %v", f.target, err)
 	case !isFor(f.target, hello.ServerName):
 		deny("the TLS connection to %s is for another server name", f.target)
-	case unread && hello.ECH:
+	case decision.Tunnel && unread && hello.ECH: // where everything is allowed, nothing is gained by it
 		deny("the TLS connection to %s hides the name that it is for (ECH)", f.target)
 	case unread:
 		s.carry(ctx, f, decision, first)
