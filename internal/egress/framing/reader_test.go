@@ -69,7 +69,7 @@ func refused() map[string]string {
 		"an empty Host":               "GET / HTTP/1.1\r\nHost:\r\n\r\n",
 		"a user in Host":              "GET / HTTP/1.1\r\nHost: a.test@b.test\r\n\r\n",
 		"an escape in Host":           "GET / HTTP/1.1\r\nHost: a.test%00.b.test\r\n\r\n",
-		"Unicode in Host":             "GET / HTTP/1.1\r\nHost: ï½.test\r\n\r\n",
+		"Unicode in Host":             "GET / HTTP/1.1\r\nHost: \uff41.test\r\n\r\n",
 		"a list of Hosts":             "GET / HTTP/1.1\r\nHost: a.test, b.test\r\n\r\n",
 		"no Host in HTTP/1.0":         "GET / HTTP/1.0\r\n\r\n",
 		"two Hosts":                   start + "Host: b.test\r\n\r\n",
