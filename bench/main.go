@@ -2,7 +2,7 @@
 // of what was measured and of the targets. A peer that is not here is listed with the reason; nothing is
 // installed, and nothing stays.
 //
-//	go run ./bench [-n ROUNDS] [-json] [-bailey PROGRAM] [start files network]
+//	go run ./bench [-n ROUNDS] [-json] [-bailey PROGRAM] [start files network memory]
 package main
 
 import (
@@ -18,6 +18,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/bench/compare"
 	"github.com/bailey-sandbox/bailey/bench/files"
+	"github.com/bailey-sandbox/bailey/bench/memory"
 	"github.com/bailey-sandbox/bailey/bench/network"
 	"github.com/bailey-sandbox/bailey/bench/start"
 	"github.com/bailey-sandbox/bailey/bench/yard"
@@ -44,6 +45,7 @@ func benchmarks() []benchmark {
 		{"start", 20, start.Run},
 		{"files", 5, files.Run},
 		{"network", 9, network.Run},
+		{"memory", 20, memory.Run},
 	}
 }
 
