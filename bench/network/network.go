@@ -69,8 +69,8 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 		return report, err
 	}
 	_, port, _ := strings.Cut(server, ":")
-	sandbox := "host.bailey.internal:" + port
-	y, err := yard.Open(ctx, dir, program, "--allow", sandbox)
+	sandboxed := "host.bailey.internal:" + port
+	y, err := yard.Open(ctx, dir, program, "--allow", "tcp:"+sandboxed) // tcp: is carried unread
 	if err != nil {
 		return report, err
 	}
@@ -82,7 +82,7 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 	roads := []compare.Command{
 		{Name: loopback, Argv: []string{probe, "measure", server}},
 		{Name: plain, Argv: []string{probe, "measure", proxy}},
-		y.Command(gateway, "exec", yard.Name, inside, "measure", sandbox),
+		y.Command(gateway, "exec", yard.Name, inside, "measure", sandboxed),
 		h.userMode(ctx, pasta, pastaArgs(), port),
 		h.userMode(ctx, slirp, slirpArgs(), port),
 	}
