@@ -6,11 +6,12 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
 
-// Report is what a benchmark prints.
+// Report is what a benchmark finds.
 type Report struct {
 	Machine  []string  `json:"machine"`  // processor, kernel, load
 	Versions []string  `json:"versions"` // of each contestant
@@ -50,6 +51,17 @@ func field(path, key string) string {
 	return "unknown"
 }
 
+// Add appends what another benchmark of the same run has found.
+func (r *Report) Add(other Report) {
+	for _, v := range other.Versions {
+		if !slices.Contains(r.Versions, v) {
+			r.Versions = append(r.Versions, v)
+		}
+	}
+	r.Results = append(r.Results, other.Results...)
+	r.Verdicts = append(r.Verdicts, other.Verdicts...)
+}
+
 // JSON writes the report for programs.
 func (r Report) JSON(w io.Writer) error {
 	e := json.NewEncoder(w)
@@ -61,28 +73,36 @@ func (r Report) JSON(w io.Writer) error {
 func (r Report) Table(w io.Writer) error {
 	fmt.Fprintf(w, "%s\n%s\n\n", strings.Join(r.Machine, ", "), strings.Join(r.Versions, ", "))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "COMMAND\tMEDIAN MS\tMIN\tP90\tROUNDS")
+	fmt.Fprintln(t, "WHAT\tMEDIAN\tMIN\tP90\tUNIT\tROUNDS")
 	for _, res := range r.Results {
 		if res.Missing != "" {
 			fmt.Fprintf(t, "%s\tnot here: %s\n", res.Name, res.Missing)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%d\n", res.Name, res.Median, res.Min, res.P90, res.Rounds)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\n", res.Name, digits(res.Median), digits(res.Min), digits(res.P90), res.Unit, len(res.Values))
 	}
-	fmt.Fprintln(t, "\nCOMMAND\tAGAINST\tRATIO\tTARGET")
+	fmt.Fprintln(t, "\nWHAT\tAGAINST\tRATIO\tSPREAD\tTARGET")
 	for _, v := range r.Verdicts {
 		if v.Missing != "" {
-			fmt.Fprintf(t, "%s\t%s\t\t%s: not here: %s\n", v.Command, v.Peer, v.Target, v.Missing)
+			fmt.Fprintf(t, "%s\t%s\t\t\t%s: not here: %s\n", v.Command, v.Peer, v.Target, v.Missing)
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.2f\t%s: %s\n", v.Command, v.Peer, v.Ratio, v.Target, r.outcome(v))
+		fmt.Fprintf(t, "%s\t%s\t%.2f\t%.2f–%.2f\t%s: %s\n", v.Command, v.Peer, v.Ratio, v.Low, v.High, v.Target, v.outcome())
 	}
 	return t.Flush()
 }
 
-func (r Report) outcome(v Verdict) string {
-	if v.Met {
+func (v Verdict) outcome() string {
+	if v.Met() {
 		return "met"
 	}
-	return fmt.Sprintf("missed by %.1f ms", find(r.Results, v.Command).Median-v.Limit)
+	return fmt.Sprintf("missed by %s %s", digits(v.Excess), v.Unit)
+}
+
+// digits keeps what a reader needs of a number: three decimals where it is small.
+func digits(f float64) string {
+	if f < 10 {
+		return fmt.Sprintf("%.3f", f)
+	}
+	return fmt.Sprintf("%.1f", f)
 }

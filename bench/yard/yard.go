@@ -1,8 +1,9 @@
-// Package yard gives a benchmark its bailey: a program, a home of its own, a workspace, and one sandbox that
-// runs. It measures nothing.
+// Package yard gives a benchmark its surroundings: programs built from this module, and a bailey with a home
+// and a workspace of its own. It measures nothing.
 package yard
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -13,52 +14,65 @@ import (
 	"github.com/bailey-sandbox/bailey/bench/compare"
 )
 
-// Name is the sandbox that runs.
+// Name is the sandbox that Open starts.
 const Name = "bench"
 
-// Yard is a bailey with a home of its own. Close ends its sandbox.
+// Yard is a bailey with a home of its own.
 type Yard struct {
 	Program string
 	Work    string // the workspace, empty at first
 	env     []string
 }
 
-// New makes a yard below dir, which is the caller's to remove. program is built from this module when it is
-// empty; flags are of bailey run.
-func New(ctx context.Context, dir, program string, flags ...string) (*Yard, error) {
+// New makes a yard below dir, which is the caller's to remove.
+func New(dir, program string) (*Yard, error) {
 	y := &Yard{Program: program, Work: filepath.Join(dir, "work"), env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(dir, "home")}}
 	for _, d := range []string{y.Work, filepath.Join(dir, "home")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	if y.Program == "" {
-		y.Program = filepath.Join(dir, "bailey")
-		build := exec.CommandContext(ctx, "go", "build", "-tags", "netgo,osusergo", "-o", y.Program, "github.com/bailey-sandbox/bailey/cmd/bailey")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("cannot build bailey: %w: %s", err, out)
-		}
-	}
-	args := append([]string{"run", "--detach", "--name", Name}, flags...)
-	return y, y.run(ctx, append(args, "shell", ".", "--", "-c", "sleep 86400")...)
+	return y, nil
 }
 
-func (y *Yard) run(ctx context.Context, args ...string) error {
+// Open makes a yard in which the sandbox called Name runs, with these flags of bailey run. The caller
+// removes it.
+func Open(ctx context.Context, dir, program string, flags ...string) (*Yard, error) {
+	y, err := New(dir, program)
+	if err != nil {
+		return nil, err
+	}
+	return y, y.Run(ctx, append(append([]string{"run", "--detach", "--name", Name}, flags...), "shell", ".", "--", "-c", "sleep 86400")...)
+}
+
+// Run runs bailey in the workspace.
+func (y *Yard) Run(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, y.Program, args...)
 	cmd.Dir, cmd.Env = y.Work, y.env
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("bailey %s: %w: %s", args[0], err, out)
+		return fmt.Errorf("bailey %s: %w: %s", args[0], err, bytes.TrimSpace(out))
 	}
 	return nil
 }
 
-// Close removes the sandbox.
-func (y *Yard) Close(ctx context.Context) error { return y.run(ctx, "rm", "--force", Name) }
+// Remove ends sandboxes and removes them, also when ctx has ended.
+func (y *Yard) Remove(ctx context.Context, names ...string) error {
+	return y.Run(context.WithoutCancel(ctx), append([]string{"rm", "--force"}, names...)...)
+}
 
 // Command is a contestant that runs bailey with args.
 func (y *Yard) Command(name string, args ...string) compare.Command {
 	return compare.Command{Name: name, Argv: append([]string{y.Program}, args...), Env: y.env, Dir: y.Work}
+}
+
+// Build makes a static program of a package of this module.
+func Build(ctx context.Context, program, pkg string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "netgo,osusergo", "-ldflags", "-s -w", "-o", program, "github.com/bailey-sandbox/bailey/"+pkg)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build %s: %w: %s", pkg, err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 // First is the first line of what a command prints, or that it is not here.

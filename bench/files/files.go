@@ -1,9 +1,7 @@
-// Command files measures file work in a sandbox's workspace and system against the same work on the host: git
+// Package files measures file work in a sandbox's workspace and system against the same work on the host: git
 // status on many files, unpacking and removing a tree, a Go build from nothing, npm ci from a warm cache.
 // Both sides run the same scripts on trees of their own on the same disk, in interleaved rounds.
-//
-//	go run ./bench/files [-n ROUNDS] [-json] [-bailey PROGRAM]
-package main
+package files
 
 import (
 	"context"
@@ -17,9 +15,6 @@ import (
 	"github.com/bailey-sandbox/bailey/bench/compare"
 	"github.com/bailey-sandbox/bailey/bench/yard"
 )
-
-// manyFiles is how many files the tree has that git looks at and tar unpacks.
-const manyFiles = 20_000
 
 // work is one piece of file work: a script that runs in a directory of its own. $SIDE is that directory.
 type work struct{ name, prepare, script, needs string }
@@ -41,22 +36,15 @@ func works(module, modules string) []work {
 // many makes the tree: a hundred directories of small files.
 const many = `i=0; while [ $i -lt 100 ]; do mkdir d$i; j=0; while [ $j -lt 200 ]; do echo "file $i $j" > d$i/f$j; j=$((j+1)); done; i=$((i+1)); done; `
 
-func main() { os.Exit(compare.Main("files", 5, bench)) }
-
-func bench(ctx context.Context, program string, rounds int) (_ compare.Report, err error) {
-	// Not below /tmp, which is a tmpfs on many machines: projects lie on disks.
-	dir, err := os.MkdirTemp("/var/tmp", "bench-files-")
-	if err != nil {
-		return compare.Report{}, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+// Run measures program.
+func Run(ctx context.Context, dir, program string, rounds int) (report compare.Report, err error) {
 	module, modules := yard.First(ctx, "go", "list", "-m", "-f", "{{.Dir}}"), yard.First(ctx, "go", "env", "GOMODCACHE")
-	y, err := yard.New(ctx, dir, program, "--network", "none", "--volume", modules+":"+modules+":ro")
+	y, err := yard.Open(ctx, dir, program, "--network", "none", "--volume", modules+":"+modules+":ro")
 	if err != nil {
-		return compare.Report{}, err
+		return report, err
 	}
-	defer func() { err = errors.Join(err, y.Close(context.WithoutCancel(ctx))) }()
-	report := compare.Report{Machine: compare.Machine(), Versions: []string{yard.First(ctx, y.Program, "version"), "files: " + fmt.Sprint(manyFiles)}}
+	defer func() { err = errors.Join(err, y.Remove(ctx, yard.Name)) }()
+	report.Versions = []string{yard.First(ctx, y.Program, "version"), yard.First(ctx, "git", "version"), yard.First(ctx, "go", "version"), "npm " + yard.First(ctx, "npm", "--version")}
 	for i, w := range works(module, modules) {
 		pair, err := contestants(ctx, y, dir, fmt.Sprint("w", i), w)
 		if err != nil {
@@ -70,7 +58,6 @@ func bench(ctx context.Context, program string, rounds int) (_ compare.Report, e
 		// 0.97 of native speed is 1/0.97 of native time.
 		report.Verdicts = append(report.Verdicts, compare.Judge(results, []compare.Target{{Command: pair[1].Name, Peer: pair[0].Name, Factor: 1 / 0.97}})...)
 	}
-	report.Machine = append(report.Machine, "load afterwards "+compare.Load())
 	return report, nil
 }
 
