@@ -19,6 +19,17 @@ import (
 // work is one piece of file work: a script that runs in a directory of its own. $SIDE is that directory.
 type work struct{ name, prepare, script, needs string }
 
+// Names of the two sides' figures.
+const (
+	native = "native"
+	inside = "in bailey"
+)
+
+// timed is the script, which then prints its milliseconds: the way into a sandbox is no file work.
+func (w work) timed() string {
+	return "began=$(date +%s%N); " + w.script + "; echo $((($(date +%s%N) - began) / 1000))e-3"
+}
+
 func works(module, modules string) []work {
 	return []work{
 		{"git status, 20,000 files", many + "git init -q . && git add -A && git -c user.name=b -c user.email=b@b commit -qm x",
@@ -56,18 +67,18 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 		}
 		report.Results = append(report.Results, results...)
 		// 0.97 of native speed is 1/0.97 of native time.
-		report.Verdicts = append(report.Verdicts, compare.Judge(results, []compare.Target{{Command: pair[1].Name, Peer: pair[0].Name, Factor: 1 / 0.97}})...)
+		report.Verdicts = append(report.Verdicts, compare.Judge(results, []compare.Target{{Command: w.name + ", " + inside, Peer: w.name + ", " + native, Factor: 1 / 0.97}})...)
 	}
 	return report, nil
 }
 
 // contestants prepares the same tree twice, outside of the workspace for the host and in it for the sandbox.
 func contestants(ctx context.Context, y *yard.Yard, dir, name string, w work) ([]compare.Command, error) {
-	native := compare.Command{Name: w.name + ", native"}
-	inside := compare.Command{Name: w.name + ", in bailey"}
+	host := compare.Command{Name: w.name, Figures: []string{native}}
+	sandboxed := compare.Command{Name: w.name, Figures: []string{inside}}
 	if _, err := exec.LookPath(w.needs); err != nil {
-		native.Missing, inside.Missing = err.Error(), err.Error()
-		return []compare.Command{native, inside}, nil
+		host.Missing, sandboxed.Missing = err.Error(), err.Error()
+		return []compare.Command{host, sandboxed}, nil
 	}
 	for _, side := range []string{filepath.Join(dir, name), filepath.Join(y.Work, name)} {
 		if err := os.Mkdir(side, 0o755); err != nil {
@@ -79,10 +90,10 @@ func contestants(ctx context.Context, y *yard.Yard, dir, name string, w work) ([
 			return nil, fmt.Errorf("cannot prepare %s: %w: %s", w.name, err, strings.TrimSpace(string(out)))
 		}
 	}
-	native.Dir, native.Env = filepath.Join(dir, name), append(os.Environ(), "SIDE="+filepath.Join(dir, name))
-	native.Argv = []string{"sh", "-e", "-c", w.script}
+	host.Dir, host.Env = filepath.Join(dir, name), append(os.Environ(), "SIDE="+filepath.Join(dir, name))
+	host.Argv = []string{"sh", "-e", "-c", w.timed()}
 	side := filepath.Join(y.Work, name)
-	inside.Argv = y.Command("", "exec", "-w", side, "-e", "SIDE="+side, yard.Name, "sh", "-e", "-c", w.script).Argv
-	inside.Env, inside.Dir = y.Command("").Env, y.Work
-	return []compare.Command{native, inside}, nil
+	sandboxed.Argv = y.Command("", "exec", "-w", side, "-e", "SIDE="+side, yard.Name, "sh", "-e", "-c", w.timed()).Argv
+	sandboxed.Env, sandboxed.Dir = y.Command("").Env, y.Work
+	return []compare.Command{host, sandboxed}, nil
 }
