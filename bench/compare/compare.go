@@ -105,13 +105,13 @@ func Run(ctx context.Context, commands []Command, rounds int) ([]Result, error) 
 func (c Command) measure(ctx context.Context) ([]float64, error) {
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
 	cmd.Env, cmd.Dir = c.Env, c.Dir
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, said bytes.Buffer // figures must not mix with warnings
+	cmd.Stdout, cmd.Stderr = &out, &said
 	start := time.Now()
 	err := cmd.Run()
 	took := time.Since(start)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", c.Name, err, bytes.TrimSpace(out.Bytes()))
+		return nil, fmt.Errorf("%s: %w: %s", c.Name, err, bytes.TrimSpace(append(out.Bytes(), said.Bytes()...)))
 	}
 	if len(c.Figures) == 0 {
 		return []float64{float64(took.Microseconds()) / 1000}, nil
