@@ -1,7 +1,9 @@
 package framing
 
 import (
+	"bufio"
 	"bytes"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +31,22 @@ func parseHead(b []byte) (head, error) {
 	if err := checkHost(target, fields["host"]); err != nil {
 		return head{}, err
 	}
+	if err := checkServed(b, fields["expect"]); err != nil {
+		return head{}, err
+	}
 	return parseLength(version, fields)
+}
+
+// checkServed refuses what net/http's server answers by itself, so that nobody behind it sees the request.
+func checkServed(b []byte, expect []string) error {
+	if len(expect) > 1 || len(expect) == 1 && !strings.EqualFold(expect[0], "100-continue") {
+		return malformed("it expects something else than 100-continue")
+	}
+	// Its errors quote the whole target, and there are secrets in queries.
+	if _, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b))); err != nil {
+		return malformed("its target is no URL, or a header is none that HTTP knows")
+	}
+	return nil
 }
 
 func parseRequestLine(line string) (target, version string, err error) {
