@@ -46,7 +46,7 @@ func (s *Server) serveFlow(ctx context.Context, f *flow) {
 	decision := s.policy().Decide(f.target)
 	switch {
 	case decision.Verdict != policy.Allow:
-		s.refuse(f, f.event(decision))
+		s.teach(ctx, f, decision)
 	case decision.Protocol == policy.TCP:
 		s.carry(ctx, f, decision, nil)
 	case decision.Protocol == policy.HTTP:
