@@ -109,3 +109,10 @@ func (r *replayed) Read(b []byte) (int, error) {
 }
 
 func (r *replayed) CloseWrite() error { return gateway.Flow{Conn: r.Conn}.CloseWrite() }
+
+func (r *replayed) SetLinger(sec int) error {
+	if c, ok := r.Conn.(interface{ SetLinger(int) error }); ok {
+		return c.SetLinger(sec)
+	}
+	return nil
+}

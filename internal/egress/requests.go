@@ -35,20 +35,32 @@ const (
 // allowed goes to f's target, over connections that nobody else uses. Where decision denies, none is.
 func (s *Server) serveRequests(ctx context.Context, f *flow, decision policy.Decision, conn net.Conn, scheme string, http2 bool) {
 	in := newStream(conn, http2)
-	h := &requests{ctx: ctx, s: s, f: f, decision: decision, scheme: scheme, http2: http2, in: in, transports: map[bool]*http.Transport{}}
+	h := s.newRequests(ctx, f, decision, in, scheme, http2)
 	in.malformed = h.refuseMalformed
+	serveHTTP(ctx, in, http2, h, h.refuseFrames)
+	h.finish()
+}
+
+// newRequests is the handler of the requests to f's target in in, about which decision was made as a whole.
+func (s *Server) newRequests(ctx context.Context, f *flow, decision policy.Decision, in *stream, scheme string, http2 bool) *requests {
+	h := &requests{ctx: ctx, s: s, f: f, decision: decision, scheme: scheme, http2: http2, in: in, transports: map[bool]*http.Transport{},
+		outBefore: in.out.Load(), inBefore: in.in.Load()}
 	h.proxy = &httputil.ReverseProxy{Rewrite: h.rewrite, Transport: h, FlushInterval: -1,
 		ModifyResponse: cleanResponse, ErrorHandler: h.failed, ErrorLog: log.New(io.Discard, "", 0)}
-	serveHTTP(ctx, in, http2, h, h.refuseFrames)
+	return h
+}
+
+// finish waits for the last request, and records the end, or the refusal where no request has told of it.
+func (h *requests) finish() {
 	h.running.Wait()
 	h.closeIdle()
-	e := f.event(decision)
+	e := h.f.event(h.decision)
 	switch {
-	case decision.Verdict == policy.Allow:
-		e.BytesOut, e.BytesIn = in.out.Load(), in.in.Load()
-		s.recordClose(f, e, context.Cause(ctx))
+	case h.decision.Verdict == policy.Allow:
+		e.BytesOut, e.BytesIn = h.in.out.Load()-h.outBefore, h.in.in.Load()-h.inBefore
+		h.s.recordClose(h.f, e, context.Cause(h.ctx))
 	case !h.recorded.Load():
-		_ = s.record(e)
+		_ = h.s.record(e)
 	}
 }
 
@@ -64,7 +76,7 @@ func serveHTTP(ctx context.Context, in *stream, http2 bool, h http.Handler, malf
 	_ = server.Serve(&once{conn: in})
 }
 
-// requests is the HTTP handler, and the way to the target, of one connection.
+// requests is the HTTP handler, and the way to the target, of one connection, or of a part of one to a proxy.
 type requests struct {
 	ctx      context.Context // of the whole connection
 	s        *Server
@@ -76,6 +88,8 @@ type requests struct {
 	proxy    *httputil.ReverseProxy
 	running  sync.WaitGroup
 	recorded atomic.Bool // there is an event about a request
+
+	outBefore, inBefore int64 // what in had carried before
 
 	mu         sync.Mutex
 	transports map[bool]*http.Transport // by whether private addresses are open

@@ -9,7 +9,8 @@
 // whatever the port. Where the default allows everything, other protocols and TLS are carried unread, and a
 // client that is silent for 300 ms lets its server speak. A refusal goes the same way as far as an answer needs: a
 // request, in TLS or not, gets a page with the reason, and nothing is looked up or dialled. A client that ends its side of a connection for requests
-// has gone away, and its request ends, as at most proxies; what is carried keeps half-closes.
+// has gone away, and its request ends, as at most proxies; what is carried keeps half-closes. For clients that insist
+// on a proxy there is one, which turns what it is asked for into such flows and requests.
 package egress
 
 import (

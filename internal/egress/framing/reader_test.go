@@ -224,3 +224,34 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+func TestReadConnect(t *testing.T) {
+	for text, want := range map[string]string{
+		"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n":                   "a.test:443 ",
+		"CONNECT A.test:443 HTTP/1.0\r\n\r\n\x16\x03\x01":                           "A.test:443 \x16\x03\x01",
+		"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 0\r\n\r\nGET": "[::1]:443 GET",
+	} {
+		authority, rest, err := ReadConnect(strings.NewReader(text))
+		if got := authority + " " + string(rest); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "CONNECT", start + "\r\n", "CONNECT a.test:443 HTTP/1.1\r\nHost: b.test\r\n\r\n", "CONNECT a.test:443 HTTP/1.1\r\nHost:\r\n\r\n",
+		"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n", "CONNECT a@b:443 HTTP/1.1\r\n\r\n", "CONNECT a.test:x HTTP/1.1\r\n\r\n",
+		"CONNECT a.test:1 HTTP/1.1\r\nContent-Length: 1\r\n\r\n", "CONNECT a.test:1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "CONNECT a.test:1 HTTP/1.1\n\n",
+		"CONNECT a.test:1 HTTP/1.1\r\nX: " + strings.Repeat("x", MaxHead) + "\r\n\r\n"} {
+		if authority, _, err := ReadConnect(strings.NewReader(text)); err == nil {
+			t.Errorf("%.60q: %q", text, authority)
+		}
+	}
+}
+
+func FuzzReadConnect(f *testing.F) {
+	f.Add([]byte("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\nrest"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		authority, rest, err := ReadConnect(bytes.NewReader(b))
+		if err == nil && (!bytes.HasPrefix(b, []byte("CONNECT "+authority+" ")) || !bytes.HasSuffix(b, rest)) {
+			t.Fatalf("%q is a CONNECT to %q and %q", b, authority, rest)
+		}
+	})
+}
