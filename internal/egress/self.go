@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -30,11 +31,13 @@ func (s *Server) serveSelf(ctx context.Context, f *flow) {
 type allowedPage struct {
 	Allow   []string `json:"allow"`   // rules, as bailey allow takes them
 	Default string   `json:"default"` // "allow" where every public address may be reached
+	Proxy   string   `json:"proxy"`   // for programs that insist on one
 	Ask     string   `json:"ask"`     // the command for more, to be run inside
 }
 
 func (s *Server) listAllowed(w http.ResponseWriter, r *http.Request) {
-	page := allowedPage{Allow: []string{}, Default: policy.Deny.String(), Ask: "curl -d host=HOST http://" + selfName + "/request"}
+	page := allowedPage{Allow: []string{}, Default: policy.Deny.String(),
+		Proxy: fmt.Sprintf("http://%s:%d", selfName, proxyPort), Ask: "curl -d host=HOST http://" + selfName + "/request"}
 	if p := s.policy(); p != nil {
 		page.Default = p.Default.String()
 		for _, r := range p.Rules {
@@ -56,6 +59,7 @@ func (s *Server) listAllowed(w http.ResponseWriter, r *http.Request) {
 	if page.Default == policy.Allow.String() {
 		text += "and, by default, every public address.\n"
 	}
+	text += "No proxy is needed; programs that insist on one: " + page.Proxy + "\n"
 	_, _ = io.WriteString(w, text+"To ask a human for more: "+page.Ask+"\n")
 }
 

@@ -22,7 +22,7 @@ func TestSelfTellsAndGrantsNothing(t *testing.T) {
 	req.Header.Set("Accept", "application/json")
 	res, err = client.Do(req)
 	var page allowedPage
-	if err := json.Unmarshal([]byte(body(t, res, err)), &page); err != nil || !slices.Equal(page.Allow, []string{"good.test"}) || page.Default != "deny" || page.Ask == "" {
+	if err := json.Unmarshal([]byte(body(t, res, err)), &page); err != nil || !slices.Equal(page.Allow, []string{"good.test"}) || page.Default != "deny" || page.Ask == "" || page.Proxy != "http://bailey.internal:3128" {
 		t.Errorf("%+v, %v", page, err)
 	}
 	ask := func(host string) (int, string) {
