@@ -38,12 +38,13 @@ type Break struct {
 func (b *Break) Error() string { return fmt.Sprintf("line %d does not fit: %s", b.Line, b.Why) }
 
 // Verify reads the files of a record, the oldest first, and checks that each line has the number and the hash of
-// the one before it. What was before the first line is not there any more, so that one's own hash fits anything;
-// and nothing follows the last, so only whoever has kept its hash knows that it is. The error is a *Break, or one
-// of reading.
+// the one before it. Only the first of several files may begin in the middle: what was before it is not kept, and
+// so its first line's own hash fits anything. Nothing follows the last line, so only whoever has kept its hash
+// knows that it is. The error is a *Break, or one of reading.
 func Verify(files ...io.Reader) (Chain, error) {
 	var v verifier
 	for i, file := range files {
+		v.anywhere = i == 0
 		if err := v.file(file, i == len(files)-1); err != nil {
 			var b *Break
 			if errors.As(err, &b) {
@@ -64,12 +65,13 @@ func Verify(files ...io.Reader) (Chain, error) {
 // verifier is the state between two lines.
 type verifier struct {
 	Chain
-	bare    uint64 // lines without a hash, all at the beginning
-	chained bool   // a line has had one
+	bare     uint64 // lines without a hash, all at the beginning
+	chained  bool   // a line has had one
+	anywhere bool   // the first line may have any number
 }
 
 func (v *verifier) file(r io.Reader, last bool) error {
-	in := bufio.NewReaderSize(r, maxLine+1)
+	in := bufio.NewReaderSize(r, MaxLine+1)
 	for n := 1; ; n++ {
 		text, err := in.ReadSlice('\n')
 		switch {
@@ -101,6 +103,8 @@ func (v *verifier) line(text []byte) string {
 	switch {
 	case !first && e.Seq != v.Last+1:
 		return fmt.Sprintf("it has the number %d, and the line before it %d", e.Seq, v.Last)
+	case first && !v.anywhere && e.Seq != 1:
+		return fmt.Sprintf("it has the number %d, and the file before it is gone", e.Seq)
 	case e.Prev == "" && v.chained:
 		return "it has no hash of the line before it"
 	case e.Prev != "" && e.Seq == 1:

@@ -53,7 +53,7 @@ func TestVerify(t *testing.T) {
 	if c, err := verify(nil); err != nil || c != (Chain{}) {
 		t.Errorf("an empty record: %+v, %v", c, err)
 	}
-	if c, err := verify(lines[2:]); err != nil || c.First != 3 || c.Unchained != 0 || c.Hash != whole.Hash {
+	if c, err := Verify(strings.NewReader(strings.Join(lines[2:], "\n")+"\n"), strings.NewReader("")); err != nil || c.First != 3 || c.Unchained != 0 || c.Hash != whole.Hash {
 		t.Errorf("a record whose beginning is not kept: %+v, %v", c, err)
 	}
 	c, err := Verify(strings.NewReader(lines[0]+"\n"+lines[1]), strings.NewReader(lines[2]+"\n"))
@@ -78,7 +78,8 @@ func TestVerifyFindsTheFirstLineThatDoesNotFit(t *testing.T) {
 		"a changed line":           {func(l []string) []string { l[2] = strings.Replace(l[2], "deny", "allow", 1); return l }, 4},
 		"one more space":           {func(l []string) []string { l[2] = " " + l[2]; return l }, 4},
 		"a removed line":           {func(l []string) []string { return slices.Delete(l, 2, 3) }, 3},
-		"a removed first line":     {func(l []string) []string { return append([]string{l[1]}, l[3:]...) }, 2},
+		"removed first lines":      {func(l []string) []string { return l[2:] }, 1},
+		"a removed second line":    {func(l []string) []string { return append(l[:1], l[2:]...) }, 2},
 		"an inserted line":         {func(l []string) []string { return slices.Insert(l, 3, l[2]) }, 4},
 		"two that changed places":  {func(l []string) []string { l[2], l[3] = l[3], l[2]; return l }, 3},
 		"a renumbered insertion":   {func(l []string) []string { l[3] = strings.Replace(l[2], `"seq":3`, `"seq":4`, 1); return l }, 4},
@@ -86,7 +87,7 @@ func TestVerifyFindsTheFirstLineThatDoesNotFit(t *testing.T) {
 		"what is no JSON":          {func(l []string) []string { l[3] = "x"; return l }, 4},
 		"what is no event":         {func(l []string) []string { l[3] = "{}"; return l }, 4},
 		"an empty line":            {func(l []string) []string { l[3] = ""; return l }, 4},
-		"a line that is too long":  {func(l []string) []string { l[3] += strings.Repeat(" ", maxLine); return l }, 4},
+		"a line that is too long":  {func(l []string) []string { l[3] += strings.Repeat(" ", MaxLine); return l }, 4},
 		"a first line with a hash": {func(l []string) []string { l[0] = strings.Replace(l[0], `,"kind"`, `,"prev":"00","kind"`, 1); return l }, 1},
 		"a second beginning":       {func(l []string) []string { return append(l, lines[0]) }, 7},
 	} {

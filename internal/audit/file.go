@@ -13,12 +13,15 @@ import (
 )
 
 const (
-	// maxLine exceeds the longest line: ten strings of maxText bytes, each byte at most six when escaped,
+	// MaxLine exceeds the longest line: ten strings of maxText bytes, each byte at most six when escaped,
 	// the hash, and the numbers.
-	maxLine = 64 << 10
+	MaxLine = 64 << 10
 	// tail is how much of a file's end is read to find its last event: a torn line may stand behind it.
-	tail = 2 * maxLine
+	tail = 2 * MaxLine
 )
+
+// PreviousSuffix names the older half of a record, beside its path.
+const PreviousSuffix = ".1"
 
 // File is a Sink of JSON lines, one write each, so that a reader never sees a torn line of a live file.
 // One process at a time may have it open; the sandbox's lock sees to that.
@@ -183,7 +186,7 @@ func (f *File) rotate() error {
 	return nil
 }
 
-func (f *File) rotated() string { return f.path + ".1" }
+func (f *File) rotated() string { return f.path + PreviousSuffix }
 
 // Close ends the record. A Record after it fails.
 func (f *File) Close() error {
