@@ -29,12 +29,13 @@ type File struct {
 	path  string
 	limit int64
 
-	mu   sync.Mutex
-	file *os.File
-	size int64
-	torn bool   // behind size is half a line that could not be removed
-	seq  uint64 // of the last line
-	hash string // of the last line, "" before the first
+	mu     sync.Mutex
+	file   *os.File
+	size   int64
+	closed bool
+	torn   bool   // behind size is half a line that could not be removed
+	seq    uint64 // of the last line
+	hash   string // of the last line, "" before the first
 }
 
 // OpenFile opens or creates the record at path, mode 0600, and continues its numbers and hashes. When a line
@@ -131,6 +132,9 @@ func lastEvent(file *os.File) (seq uint64, hash string, end int64, err error) {
 func (f *File) Record(e Event) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return fmt.Errorf("cannot record event: %w", os.ErrClosed) // a rotation would open it again
+	}
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
@@ -192,5 +196,6 @@ func (f *File) rotated() string { return f.path + PreviousSuffix }
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.closed = true
 	return f.file.Close()
 }
