@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,12 +41,36 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// TestGateway builds one gateway, since a network namespace has room for one, and asks it everything.
+// TestGateway asks every form of the gateway everything.
 func TestGateway(t *testing.T) {
 	if _, err := net.DialTimeout("tcp", "203.0.113.7:80", time.Second); !errors.Is(err, unix.ENETUNREACH) {
 		t.Fatalf("control: without a gateway there must be no route, got %v", err)
 	}
-	files, err := Build()
+	for name, w := range forms() {
+		t.Run(name, func(t *testing.T) {
+			src := newGateway(t, w)
+			if _, holds := src.(Holder); holds == w.Queue {
+				t.Errorf("it holds handshakes: %v", holds)
+			}
+			conforms(t, src)
+			t.Run("datagrams elsewhere are refused at once, every time", refusesDatagrams)
+			t.Run("addresses that cannot be meant fail at once", unreachable)
+		})
+	}
+}
+
+func forms() map[string]Without {
+	return map[string]Without{
+		"tproxy": {}, "tproxy without queue": {Queue: true},
+		"redirect": {TPROXY: true}, "redirect without queue": {TPROXY: true, Queue: true},
+	}
+}
+
+// newGateway gives the test process, which is the sandbox, a gateway until the test ends: a network namespace has
+// room for one.
+func newGateway(t *testing.T, w Without) Source {
+	t.Helper()
+	files, err := Build(w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,14 +81,34 @@ func TestGateway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { src.Close() })
+	t.Cleanup(func() {
+		src.Close()
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		link, err := h.LinkByName("eth0")
+		if err == nil {
+			err = h.LinkDel(link)
+		}
+		for _, dst := range martians() {
+			err = errors.Join(err, h.RouteDel(&netlink.Route{Dst: ipNet(dst), Type: unix.RTN_UNREACHABLE}))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	return src
+}
 
+// conforms is what egress and a sandbox may expect of every Source.
+func conforms(t *testing.T, src Source) {
 	t.Run("a connection to any address arrives with its destination", func(t *testing.T) { arrives(t, src) })
 	t.Run("bytes and half-closes pass both ways", func(t *testing.T) { passes(t, src) })
 	t.Run("a reset flow is refused, not ended", func(t *testing.T) { resets(t, src) })
+	t.Run("a reset inside arrives as one", func(t *testing.T) { resetInside(t, src) })
 	t.Run("questions to any server are answered from that server", func(t *testing.T) { questions(t, src) })
-	t.Run("datagrams elsewhere are refused at once, every time", refusesDatagrams)
-	t.Run("addresses that cannot be meant fail at once", unreachable)
 	t.Run("the gateway's own ports are no way in", func(t *testing.T) { ownPorts(t, src) })
 }
 
@@ -128,6 +173,27 @@ func resets(t *testing.T, src Source) {
 	}
 	if !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("got %v, want a reset", err)
+	}
+}
+
+func resetInside(t *testing.T, src Source) {
+	c, err := net.Dial("tcp", "203.0.113.7:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flow, err := src.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer flow.Close()
+	_, _ = c.Write([]byte("x"))
+	if _, err := io.ReadFull(flow, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	if n, err := flow.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("read %d bytes, %v, want a reset", n, err)
 	}
 }
 

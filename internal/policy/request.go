@@ -50,6 +50,9 @@ func plainMethod(s string) bool {
 	return s != "" && len(s) <= longest && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == "" && s[0] != '-'
 }
 
+// Raw says whether r is for a port where everybody speaks something else than HTTP.
+func (r Request) Raw() bool { return rawPort(r.Port) }
+
 // rawPort says whether what listens there speaks something else than HTTP, as everybody knows: SSH, mail, databases.
 func rawPort(port uint16) bool {
 	switch port {
