@@ -68,9 +68,9 @@ func (s *Server) carry(ctx context.Context, f *flow, decision policy.Decision, f
 	}
 	_, err = upstream.Write(first)
 	// The flow's own connection, because io.Copy knows splice(2) only between bare *net.TCPConns.
-	out, in, relayErr := relay(ctx, f.Conn, upstream)
+	out, in, copyErr := gateway.Copy(ctx, f.Conn, upstream)
 	e.BytesOut, e.BytesIn = out+int64(len(first)), in
-	s.recordClose(f, e, errors.Join(err, relayErr))
+	s.recordClose(f, e, errors.Join(err, copyErr))
 }
 
 // dial connects f to where it may go, and records that before the first byte can pass: a decision that cannot be

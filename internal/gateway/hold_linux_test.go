@@ -2,102 +2,14 @@ package gateway
 
 import (
 	"encoding/binary"
-	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
-
-// TestHandshakesEndAsJudged has the verdict follow from the port.
-func TestHandshakesEndAsJudged(t *testing.T) {
-	for name, w := range forms() {
-		if w.Queue {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			src := newGateway(t, w).(Holder)
-			if c, err := net.Dial("tcp", "203.0.113.7:1"); err != nil {
-				t.Fatalf("control: while nobody judges, every handshake is completed: %v", err)
-			} else {
-				c.Close()
-			}
-			if _, err := src.Accept(); err != nil {
-				t.Fatal(err)
-			}
-			verdicts := map[uint16]Verdict{2: Unreachable, 3: Pass}
-			ended := make(chan struct{})
-			came := make(chan [2]netip.AddrPort, 8)
-			go func() {
-				src.Hold(func(from, to netip.AddrPort) Verdict {
-					came <- [2]netip.AddrPort{from, to}
-					return verdicts[to.Port()]
-				})
-				close(ended)
-			}()
-			// Hold has begun when the first is judged; until then they pass.
-			for _, err := net.Dial("tcp", "203.0.113.7:1"); !errors.Is(err, unix.ECONNREFUSED); _, err = net.Dial("tcp", "203.0.113.7:1") {
-				if err != nil {
-					t.Fatalf("refused with %v", err)
-				}
-				if _, err := src.Accept(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			<-came
-			for range 3 { // a second refusal must not be held back by a limit on errors
-				if _, err := net.Dial("tcp", "203.0.113.7:2"); !errors.Is(err, unix.EHOSTUNREACH) {
-					t.Errorf("unreachable: %v", err)
-				}
-				<-came
-			}
-			c, err := net.Dial("tcp", "203.0.113.7:3")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			flow, err := src.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer flow.Close()
-			if got := <-came; got != [2]netip.AddrPort{netip.MustParseAddrPort(flow.RemoteAddr().String()), flow.Dst} {
-				t.Errorf("judged as %v, arrived from %v to %v", got, flow.RemoteAddr(), flow.Dst)
-			}
-			if _, err := c.Write([]byte("x")); err != nil {
-				t.Error(err)
-			}
-			src.Close()
-			<-ended
-		})
-	}
-}
-
-// TestNobodyJudges closes the queue, which the end of a supervisor does too: no handshake is completed any more.
-func TestNobodyJudges(t *testing.T) {
-	src := newGateway(t, Without{}).(*holding)
-	dial := func() error {
-		c, err := net.DialTimeout("tcp", "203.0.113.7:80", 300*time.Millisecond)
-		if err == nil {
-			c.Close()
-		}
-		return err
-	}
-	if err := dial(); err != nil {
-		t.Fatalf("control: %v", err)
-	}
-	src.door.queue.Close()
-	<-src.door.ended
-	var timeout net.Error
-	if err := dial(); !errors.As(err, &timeout) || !timeout.Timeout() {
-		t.Errorf("connecting ends with %v", err)
-	}
-}
 
 // fakeKernel is the other end of a door's queue.
 type fakeKernel struct {
