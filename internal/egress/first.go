@@ -24,7 +24,7 @@ const (
 	serverFirst = 300 * time.Millisecond
 )
 
-// serveFirst lets the first bytes of f decide what happens to it. Where anything is allowed, a client that
+// serveFirst lets the first bytes of f decide what happens to it. Where anything may be allowed, a client that
 // is silent for wait lets its server speak first, and nothing is read any more; else it is refused.
 func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decision, wait time.Duration) {
 	_ = f.SetReadDeadline(time.Now().Add(wait))
@@ -34,6 +34,8 @@ func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decisi
 	switch {
 	case decision.Protocol == policy.Any && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
 		s.carry(ctx, f, decision, first)
+	case errors.Is(err, os.ErrDeadlineExceeded) && wait == serverFirst:
+		s.serveOther(ctx, f, first)
 	case err != nil:
 		s.refuse(f, f.event(policy.Decision{Rule: decision.Rule, Reason: fmt.Sprintf("no request came on the connection to %s", f.target)}))
 	case protocol == sniff.TLS:
@@ -45,7 +47,7 @@ func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decisi
 	case decision.Protocol == policy.Any:
 		s.carry(ctx, f, decision, first)
 	default:
-		s.refuse(f, f.event(decision.NotHTTP()))
+		s.serveOther(ctx, f, first)
 	}
 }
 

@@ -111,7 +111,7 @@ func (h *requests) judge(r *http.Request) (status int, d policy.Decision) {
 	}
 	req := h.f.target
 	req.Method, req.Path = r.Method, r.URL.EscapedPath()
-	return http.StatusForbidden, h.s.policy().Decide(req)
+	return http.StatusForbidden, h.approve(r, req)
 }
 
 func (h *requests) event(r *http.Request, d policy.Decision) audit.Event {

@@ -40,6 +40,9 @@ func (s *Server) listAllowed(w http.ResponseWriter, _ *http.Request) {
 	if p != nil && p.Default == policy.Allow {
 		text += "and, by default, every public address.\n"
 	}
+	if p != nil && p.Default == policy.Ask {
+		text += "A human is asked about every other public address as soon as it is used.\n"
+	}
 	text += "To ask a human for more: curl -d host=HOST http://" + selfName + "/request\n"
 	_, _ = io.WriteString(w, text)
 }
