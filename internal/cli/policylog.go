@@ -130,7 +130,7 @@ func (l *decisions) show(text []byte) error {
 		return nil
 	}
 	l.last = e.Seq
-	if l.options.denied && (e.Verdict == policy.Allow.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
+	if l.options.denied && (e.Verdict != policy.Deny.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
 		return nil
 	}
 	var err error
