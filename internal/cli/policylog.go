@@ -140,7 +140,7 @@ func (l *decisions) show(text []byte) error {
 		l.app.note("the lines %d to %d of the record are missing", l.last+1, e.Seq-1)
 	}
 	l.last = e.Seq
-	if l.options.denied && (e.Verdict == policy.Allow.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
+	if l.options.denied && (e.Verdict != policy.Deny.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
 		return nil
 	}
 	var err error

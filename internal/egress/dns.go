@@ -86,7 +86,7 @@ func (s *Server) judgeQuestion(q dns.Question) ([]dns.RR, int, string) {
 	if records, known := s.local(q, name); known {
 		return records, dns.RcodeSuccess, ""
 	}
-	if d := s.policy().DecideName(name); d.Verdict != policy.Allow {
+	if d := s.policy().DecideName(name); d.Denies() {
 		s.recordQuestion(q, string(name), d)
 		switch {
 		case !isPublicKind(name):

@@ -52,6 +52,8 @@ func (s *Server) serveFlow(ctx context.Context, f *flow) {
 	defer s.open.remove(f.open)
 	decision := s.policy().Decide(f.target)
 	switch {
+	case decision.Verdict == policy.Ask:
+		s.serveAsked(ctx, f, decision)
 	case decision.Verdict != policy.Allow:
 		s.teach(ctx, f, decision)
 	case decision.Protocol == policy.TCP:

@@ -34,7 +34,7 @@ func (s *Server) knock(ctx context.Context, from, to netip.AddrPort) gateway.Ver
 	decision := s.policy().Decide(f.target)
 	raw := policy.RawPort(f.target.Port)
 	switch {
-	case decision.Verdict != policy.Allow && raw:
+	case decision.Denies() && raw:
 		f.id = s.lastID.Add(1)
 		_ = s.record(f.event(decision))
 		return gateway.Refuse

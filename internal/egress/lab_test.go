@@ -118,8 +118,11 @@ func (l *lab) start() *lab {
 	return l
 }
 
-func (l *lab) setRules(texts ...string) {
-	p := &policy.Policy{}
+func (l *lab) setRules(texts ...string) { l.setPolicy(policy.Deny, texts...) }
+
+// setPolicy is setRules with the verdict on what no rule speaks of.
+func (l *lab) setPolicy(unspoken policy.Verdict, texts ...string) {
+	p := &policy.Policy{Default: unspoken}
 	for _, text := range texts {
 		text, deny := strings.CutPrefix(text, "deny ")
 		r, err := policy.ParseRule(text, "test")
