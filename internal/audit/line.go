@@ -11,8 +11,8 @@ import (
 // holds a whole one.
 const maxText = 1024
 
-// cut stands at the end of a string that was longer. No path that was sent has it as it is.
-const cut = "…"
+// Cut stands at the end of a string that was longer. No path that was sent has it as it is.
+const Cut = "…"
 
 // line renders e as one line of pure printable ASCII. Beyond what JSON requires, everything else is
 // escaped: C1 controls reach terminals, U+2028 ends lines for some readers, and bidirectional overrides
@@ -50,5 +50,5 @@ func clip(s string) string {
 	for end > maxText-utf8.UTFMax && !utf8.RuneStart(s[end]) {
 		end--
 	}
-	return s[:end] + cut
+	return s[:end] + Cut
 }

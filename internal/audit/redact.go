@@ -35,7 +35,7 @@ func RedactPath(path string) string {
 
 // Whole says whether a recorded path is the one that was sent, with nothing redacted and nothing cut off.
 func Whole(path string) bool {
-	return !strings.Contains(path, Redacted) && !strings.HasSuffix(path, cut)
+	return !strings.Contains(path, Redacted) && !strings.HasSuffix(path, Cut)
 }
 
 // shape is how a kind of token looks: what it begins with, and at least how many characters of a set follow.

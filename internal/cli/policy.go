@@ -40,7 +40,7 @@ allows, wherever it comes from.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyLs(a), newPolicyCheck(a), newPolicyLog(a), newPolicyTrust(a))
+	cmd.AddCommand(newPolicyLs(a), newPolicyCheck(a), newPolicyLog(a), newPolicyLearn(a), newPolicyReplay(a), newPolicyTrust(a))
 	return cmd
 }
 
