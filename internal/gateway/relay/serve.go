@@ -16,8 +16,8 @@ import (
 // maxAskers is how many questions may be without an answer. An answer to an older one is dropped.
 const maxAskers = 1024
 
-// Serve offers src at the other end of stream, until ctx ends or either of them is closed. Then it closes both and
-// returns when all is gone.
+// Serve offers src at the other end of stream, until ctx ends or either of them is closed, which is no error. Then it
+// closes both and returns when all is gone.
 func Serve(ctx context.Context, stream io.ReadWriteCloser, src gateway.Source) error {
 	session, err := yamux.Client(wire{stream}, config(), nil)
 	if err != nil {
@@ -54,10 +54,9 @@ func Serve(ctx context.Context, stream io.ReadWriteCloser, src gateway.Source) e
 		})
 	})
 	s.each(ctx, kindFlow, src.Accept)
-	ended := ctx.Err()
 	cancel()
 	s.wg.Wait()
-	return ended
+	return nil
 }
 
 // server is the helper's side.
