@@ -163,8 +163,8 @@ func decision(e audit.Event) string {
 	}
 	verdict, why := e.Verdict, e.Reason
 	switch e.Kind {
-	case audit.KindRequest:
-		what = e.Method + " " + what + e.Path
+	case audit.KindRequest, audit.KindAsk:
+		what = strings.TrimSpace(e.Method + " " + what + e.Path)
 	case audit.KindResponse:
 		what, verdict = e.Method+" "+what+e.Path, "ended"
 		why = fmt.Sprintf("status %d, %d bytes out, %d in, %s", e.Status, e.BytesOut, e.BytesIn, e.Duration.Round(time.Millisecond))
