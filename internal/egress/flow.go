@@ -36,9 +36,15 @@ func (s *Server) serveFlow(ctx context.Context, f *flow) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(ctx, func() { reset(f.Conn) })()
-	if f.target.Host == "" && f.target.Addr == netip.MustParseAddr(gateway.Gateway) && f.target.Port == 80 {
-		s.serveSelf(ctx, f)
-		return
+	if f.target.Host == "" && f.target.Addr == netip.MustParseAddr(gateway.Gateway) {
+		switch f.target.Port {
+		case 80:
+			s.serveSelf(ctx, f)
+			return
+		case proxyPort:
+			s.serveProxy(ctx, f)
+			return
+		}
 	}
 	f.open = &openFlow{req: f.target, end: end}
 	s.open.add(f.open)
@@ -46,7 +52,7 @@ func (s *Server) serveFlow(ctx context.Context, f *flow) {
 	decision := s.policy().Decide(f.target)
 	switch {
 	case decision.Verdict != policy.Allow:
-		s.refuse(f, f.event(decision))
+		s.teach(ctx, f, decision)
 	case decision.Protocol == policy.TCP:
 		s.carry(ctx, f, decision, nil)
 	case decision.Protocol == policy.HTTP:

@@ -145,6 +145,9 @@ func (d Decision) CheckAddr(name hostname.Name, a netip.Addr) Decision {
 
 // NotHTTP turns d, which allows a connection for requests, into the refusal of one that carries something else.
 func (d Decision) NotHTTP() Decision {
+	if d.Verdict != Allow {
+		return d
+	}
 	return Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s speaks neither TLS nor HTTP, and no rule allows other protocols there", d.req.connection()),
 		Cure: d.req.cure(d.policy, Rule{Private: d.Private, Protocol: TCP}), policy: d.policy, req: d.req}
 }

@@ -34,10 +34,9 @@ func serveModel(t *testing.T, turns ...modelapi.Turn) *model {
 // does not. What an agent says to it has been opened on the way.
 func serveModelTLS(u *user, turns ...modelapi.Turn) *model {
 	u.t.Helper()
-	world, roots := newWorld(u.t)
-	u.env = append(u.env, "SSL_CERT_FILE="+roots)
 	m := &model{Server: &modelapi.Server{Turns: turns, Key: modelKey}, scheme: "https"}
-	m.port = serveWorld(u.t, world, m).port
+	port, roots := serveTLS(u.t, m.ServeHTTP)
+	u.env, m.port = append(u.env, "SSL_CERT_FILE="+roots), port
 	return m
 }
 

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"cmp"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,13 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/certs"
 )
+
+// serveTLS is a web server of the host's, host.bailey.internal inside. Roots is a file with what the host trusts then.
+func serveTLS(t *testing.T, handle http.HandlerFunc) (port, roots string) {
+	t.Helper()
+	world, roots := newWorld(t)
+	return serveWorld(t, world, handle).port, roots
+}
 
 // What sandboxes trust is for them alone: its key is not inside, and whatever a client inside accepts, the
 // supervisor checks the server by what the host trusts.
