@@ -48,6 +48,14 @@ func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decis
 		if addrs, err = s.permitted(req.Host, d, found); err != nil {
 			return nil, netip.Addr{}, err
 		}
+	} else if d.Rule == "" { // allowed by default: nobody has named the address
+		own, err := s.hostAddrs()
+		if err != nil {
+			return nil, netip.Addr{}, fmt.Errorf("cannot list the host's own addresses: %w", err)
+		}
+		if slices.Contains(own, req.Addr) {
+			return nil, netip.Addr{}, refusal{policy.Decision{Reason: fmt.Sprintf("%s is an address of this host", req.Addr)}, req.Addr}
+		}
 	}
 	dial := s.Dial
 	if dial == nil {
