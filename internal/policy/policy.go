@@ -87,15 +87,6 @@ func (p *Policy) Decide(req Request) Decision {
 	return d
 }
 
-// denial is the refusal by r, which denies what subject says.
-func (r *Rule) denial(p *Policy, req Request, subject string) Decision {
-	d := Decision{Rule: r.String(), Why: r.Why, Reason: fmt.Sprintf("%s denied by rule %s", subject, r.cited()), policy: p, req: req}
-	if r.Why != "" {
-		d.Reason += ": " + r.Why
-	}
-	return d
-}
-
 // whyNot says why no rule allows req.
 func (p *Policy) whyNot(req Request, m matches) string {
 	switch {
