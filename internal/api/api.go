@@ -57,6 +57,7 @@ type Inspect struct {
 	AgentArgv    []string  `json:"agent_argv"` // program and fixed arguments; the user's are appended
 	Workdir      string    `json:"workdir"`
 	Clients      int       `json:"clients"`         // open streams
+	Goroutines   int       `json:"goroutines"`      // of the supervisor; what grows and grows leaks
 	Agent        *AgentRun `json:"agent,omitempty"` // the last run of the agent, nil before the first
 	Notices      []string  `json:"notices,omitempty"`
 }

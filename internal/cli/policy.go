@@ -40,7 +40,7 @@ allows, wherever it comes from.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyLs(a), newPolicyCheck(a), newPolicyLog(a), newPolicyTrust(a))
+	cmd.AddCommand(newPolicyLs(a), newPolicyCheck(a), newPolicyLog(a), newPolicyLearn(a), newPolicyReplay(a), newPolicyTrust(a))
 	return cmd
 }
 
@@ -123,6 +123,7 @@ type checked struct {
 	Sandbox  string `json:"sandbox"`
 	Verdict  string `json:"verdict"`
 	Rule     string `json:"rule,omitempty"`
+	Why      string `json:"why,omitempty"`
 	Reason   string `json:"reason"`
 	Cure     string `json:"cure,omitempty"`
 	Protocol string `json:"protocol,omitempty"`
@@ -147,7 +148,7 @@ func (a *app) policyCheck(cmd *cobra.Command, text string, o *checkOptions) erro
 	if sb.Network == "none" {
 		d = policy.Decision{Reason: "the sandbox " + sb.Name + " has no network"}
 	}
-	c := checked{Sandbox: sb.Name, Verdict: d.Verdict.String(), Rule: d.Rule, Reason: d.Reason, Cure: d.Cure}
+	c := checked{Sandbox: sb.Name, Verdict: d.Verdict.String(), Rule: d.Rule, Why: d.Why, Reason: d.Reason, Cure: d.Cure}
 	if d.Verdict == policy.Allow {
 		c.Protocol, c.Tunnel, c.Inspect = d.Protocol.String(), d.Tunnel, d.Inspect
 	}
@@ -164,7 +165,11 @@ func (a *app) showChecked(c checked, asJSON bool) error {
 	if asJSON {
 		return a.json(c)
 	}
-	_, err := fmt.Fprintf(a.Out, "%s: %s\n", c.Verdict, vt.OneLine(c.Reason))
+	reason := c.Reason
+	if c.Verdict == policy.Allow.String() && c.Why != "" {
+		reason += ": " + c.Why // a refusal says so itself
+	}
+	_, err := fmt.Fprintf(a.Out, "%s: %s\n", c.Verdict, vt.OneLine(reason))
 	switch {
 	case err != nil:
 		return err

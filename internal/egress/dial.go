@@ -34,6 +34,9 @@ func (r refusal) Error() string { return r.Reason }
 // connect resolves req once, checks every address, and dials those that may be dialled: there is no
 // second look-up between check and use whose answer could differ. Its error is a refusal when none may.
 func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decision) (net.Conn, netip.Addr, error) {
+	if d.Verdict != policy.Allow {
+		return nil, netip.Addr{}, refusal{d, req.Addr}
+	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	addrs := []netip.Addr{req.Addr}

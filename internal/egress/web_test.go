@@ -100,10 +100,13 @@ func (w *web) clientOf(http2 bool, config *tls.Config) *http.Client {
 		DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
 			host, port, _ := net.SplitHostPort(addr)
 			n, _ := net.LookupPort("tcp", port)
+			var conn *net.TCPConn
 			if a, err := netip.ParseAddr(host); err == nil {
-				return w.open(netip.AddrPortFrom(a, uint16(n))), nil
+				conn = w.open(netip.AddrPortFrom(a, uint16(n)))
+			} else {
+				conn = w.openName(host, uint16(n))
 			}
-			return w.openName(host, uint16(n)), nil
+			return conn, conn.SetDeadline(time.Time{}) // the client has a limit for each request
 		}}
 	w.t.Cleanup(t.CloseIdleConnections)
 	return &http.Client{Transport: t, Timeout: 10 * time.Second,

@@ -44,7 +44,8 @@ func ParseVerdict(text string) Verdict {
 type Decision struct {
 	Verdict Verdict
 	Rule    string // text of the rule that decided, "" for the default
-	Reason  string // one sentence for a human, without a full stop; nothing that the sandbox chose but a host is in it
+	Why     string // what that rule is for, in its writer's words
+	Reason  string // one sentence for a human, without a full stop; of what the sandbox chose only a host is in it
 	Cure    string // the command that would allow it, safe to paste into a shell; "" when none would
 	Private bool   // a rule names private addresses expressly
 
@@ -57,6 +58,9 @@ type Decision struct {
 	req    Request
 	asks   bool // what else than requests comes on the connection is asked about
 }
+
+// Denies says whether d neither allows nor asks: nobody and nothing can make a yes of it.
+func (d Decision) Denies() bool { return d.Verdict != Allow && d.Verdict != Ask }
 
 // Policy is an ordered set of rules. The zero Policy, and a nil one, denies everything. Its methods
 // change nothing and may be called from any goroutine.
@@ -75,13 +79,13 @@ func (p *Policy) Decide(req Request) Decision {
 	}
 	m := p.match(req)
 	if m.deny != nil {
-		return Decision{Rule: m.deny.String(), Reason: fmt.Sprintf("%s is denied by rule %s", req, m.deny.cited()), policy: p, req: req}
+		return m.deny.denial(p, req, req.String()+" is")
 	}
 	d := Decision{policy: p, req: req}
 	unspoken := p.unspoken(req)
 	switch {
 	case m.allow != nil:
-		d.Verdict, d.Rule, d.Private = Allow, m.allow.String(), m.private
+		d.Verdict, d.Rule, d.Why, d.Private = Allow, m.allow.String(), m.allow.Why, m.private
 		d.Protocol, d.Tunnel = m.allow.Protocol, m.allow.TLS == Tunnel
 		d.Reason = fmt.Sprintf("%s is allowed by rule %s", req, m.allow.cited())
 		if m.allow.limited() && unspoken == Allow && !m.private {
@@ -103,6 +107,15 @@ func (p *Policy) Decide(req Request) Decision {
 	if m.limit != nil {
 		// What is carried unread cannot be refused.
 		d.Inspect, d.Protocol, d.Tunnel, d.asks = true, HTTP, false, false
+	}
+	return d
+}
+
+// denial is the refusal by r, which denies what subject says.
+func (r *Rule) denial(p *Policy, req Request, subject string) Decision {
+	d := Decision{Rule: r.String(), Why: r.Why, Reason: fmt.Sprintf("%s denied by rule %s", subject, r.cited()), policy: p, req: req}
+	if r.Why != "" {
+		d.Reason += ": " + r.Why
 	}
 	return d
 }
@@ -162,7 +175,7 @@ func (d Decision) CheckAddr(name hostname.Name, a netip.Addr) Decision {
 		return d
 	}
 	if r := d.policy.denies(a, d.req.Port); r != nil {
-		return Decision{Rule: r.String(), Reason: fmt.Sprintf("%s leads to %s, which is denied by rule %s", name, a, r.cited()), policy: d.policy, req: d.req}
+		return r.denial(d.policy, d.req, fmt.Sprintf("%s leads to %s, which is", name, a))
 	}
 	class := hostname.Classify(a)
 	if class == hostname.Public || d.Private && opened(class) {

@@ -17,10 +17,9 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/certs"
 )
 
-// Programs inside trust the authority that opens their TLS without being told, and the supervisor checks the
-// server behind it.
-func TestTLSIsInspectedForEveryClient(t *testing.T) {
-	needCurl(t)
+// serveTLS is a web server of the host's, host.bailey.internal inside. Roots is a file with its authority.
+func serveTLS(t *testing.T, handle http.HandlerFunc) (port, roots string) {
+	t.Helper()
 	world, err := certs.Open(filepath.Join(t.TempDir(), "world"))
 	if err != nil {
 		t.Fatal(err)
@@ -29,21 +28,28 @@ func TestTLSIsInspectedForEveryClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, "REACHED by "+r.Method+"\n")
-	}))
+	server := httptest.NewUnstartedServer(handle)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{*leaf}}
 	server.EnableHTTP2 = true
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
-	defer server.Close()
-	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-	url := "https://host.bailey.internal:" + port + "/"
-
-	roots := filepath.Join(t.TempDir(), "roots.pem")
+	t.Cleanup(server.Close)
+	_, port, _ = net.SplitHostPort(server.Listener.Addr().String())
+	roots = filepath.Join(t.TempDir(), "roots.pem")
 	if err := os.WriteFile(roots, world.PEM(), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	return port, roots
+}
+
+// Programs inside trust the authority that opens their TLS without being told, and the supervisor checks the
+// server behind it.
+func TestTLSIsInspectedForEveryClient(t *testing.T) {
+	needCurl(t)
+	port, roots := serveTLS(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "REACHED by "+r.Method+"\n")
+	})
+	url := "https://host.bailey.internal:" + port + "/"
 	u := newUser(t)
 	u.env = append(u.env, "SSL_CERT_FILE="+roots) // the host's, for the supervisor
 	u.box("--allow", "host.bailey.internal:"+port)
