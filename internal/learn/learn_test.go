@@ -353,7 +353,7 @@ func TestProposeSkipsWhatItDoesNotKnow(t *testing.T) {
 	s := newSession(t, "{allow: [a.test]}")
 	s.connect("a.test:443", "GET /a")
 	for _, change := range []func(e *audit.Event){
-		func(e *audit.Event) { e.Kind = "ask" },
+		func(e *audit.Event) { e.Kind = "later" },
 		func(e *audit.Event) { e.Verdict = "ask" },
 		func(e *audit.Event) { e.Verdict = "ALLOW" },
 		func(e *audit.Event) { e.Verdict = "" },

@@ -81,7 +81,7 @@ func TestReplayGuessesNothing(t *testing.T) {
 	s.events[len(s.events)-1].Addr = "10.0.0.1"
 	s.event(audit.KindConnect, conn, d.NotHTTP())
 	s.event(audit.KindRequest, conn, policy.Decision{Reason: "its target is not plain ASCII"})
-	s.events = append(s.events, audit.Event{Kind: "ask", Verdict: "ask"}, audit.Event{Kind: audit.KindRequest, Verdict: "ask", Host: "a.test", Port: 443})
+	s.events = append(s.events, audit.Event{Kind: "later", Verdict: "deny"}, audit.Event{Kind: audit.KindRequest, Verdict: "ask", Host: "a.test", Port: 443})
 	r, got := s.replay(`{allow: [{host: a.test, paths: ["/y/**"]}, more.test]}`)
 	want := []string{"1x not judged: " + whyQuestion, "1x not judged: " + whyAddress, "2x not judged: " + whyOther, "1x not judged: " + whyRedacted}
 	if got != strings.Join(want, "\n") || r.Skipped != 2 || r.Judged != 0 {
