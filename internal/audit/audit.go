@@ -20,6 +20,7 @@ const (
 	KindRequest  Kind = "request"  // the decision about an HTTP request, before its first byte passes
 	KindResponse Kind = "response" // the end of a request that was allowed
 	KindWish     Kind = "wish"     // a program inside asks for a host, which grants nothing
+	KindAsk      Kind = "ask"      // a human is asked about a connection or request, which waits
 )
 
 // Event is one line of the record. Strings may hold what the sandbox sent; a Sink makes them harmless.
@@ -42,7 +43,7 @@ type Event struct {
 	Path   string `json:"path,omitempty"`   // of an HTTP request, without its query; see RedactPath
 	Status int    `json:"status,omitempty"` // of the answer, also when it is the refusal
 
-	Verdict string `json:"verdict"` // "allow" or "deny"
+	Verdict string `json:"verdict"` // "allow" or "deny", or "ask" while a human decides
 	Rule    string `json:"rule,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 	Error   string `json:"error,omitempty"` // why an allowed connection failed

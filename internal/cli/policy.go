@@ -104,7 +104,7 @@ func newPolicyCheck(a *app) *cobra.Command {
 		Long: `Say whether a sandbox may reach something, by which rule, and what would allow it. A URL is judged as a
 request, with GET unless --method says otherwise; HOST[:PORT] as a connection, to port 443 by default.
 Nothing is asked on the network: an allowed name that leads to an address inside is refused only
-when it is used. Exit code 0 is allowed, 123 denied.`,
+when it is used. Exit code 0 is allowed, 123 denied, or asked about when it is used.`,
 		Example: "  bailey policy check pypi.org\n  bailey policy check https://api.github.com/user --method POST\n  bailey policy check --sandbox night 10.0.0.5:5432",
 		Args:    takes(1, 1, "URL or HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -140,7 +140,7 @@ func (l *decisions) show(text []byte) error {
 		l.app.note("the lines %d to %d of the record are missing", l.last+1, e.Seq-1)
 	}
 	l.last = e.Seq
-	if l.options.denied && (e.Verdict == policy.Allow.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
+	if l.options.denied && (e.Verdict != policy.Deny.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
 		return nil
 	}
 	var err error
@@ -163,8 +163,8 @@ func decision(e audit.Event) string {
 	}
 	verdict, why := e.Verdict, e.Reason
 	switch e.Kind {
-	case audit.KindRequest:
-		what = e.Method + " " + what + e.Path
+	case audit.KindRequest, audit.KindAsk:
+		what = strings.TrimSpace(e.Method + " " + what + e.Path)
 	case audit.KindResponse:
 		what, verdict = e.Method+" "+what+e.Path, "ended"
 		why = fmt.Sprintf("status %d, %d bytes out, %d in, %s", e.Status, e.BytesOut, e.BytesIn, e.Duration.Round(time.Millisecond))

@@ -34,6 +34,9 @@ func (r refusal) Error() string { return r.Reason }
 // connect resolves req once, checks every address, and dials those that may be dialled: there is no
 // second look-up between check and use whose answer could differ. Its error is a refusal when none may.
 func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decision) (net.Conn, netip.Addr, error) {
+	if d.Verdict != policy.Allow {
+		return nil, netip.Addr{}, refusal{d, req.Addr}
+	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	addrs := []netip.Addr{req.Addr}
@@ -44,6 +47,14 @@ func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decis
 		}
 		if addrs, err = s.permitted(req.Host, d, found); err != nil {
 			return nil, netip.Addr{}, err
+		}
+	} else if d.Rule == "" { // allowed by default: nobody has named the address
+		own, err := s.hostAddrs()
+		if err != nil {
+			return nil, netip.Addr{}, fmt.Errorf("cannot list the host's own addresses: %w", err)
+		}
+		if slices.Contains(own, req.Addr) {
+			return nil, netip.Addr{}, refusal{policy.Decision{Reason: fmt.Sprintf("%s is an address of this host", req.Addr)}, req.Addr}
 		}
 	}
 	dial := s.Dial

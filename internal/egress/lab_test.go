@@ -62,10 +62,11 @@ func (w *wire) Close() error                        { return w.flows.Close() }
 // test, and a record. Its fields below mu say what the world has seen.
 type lab struct {
 	*Server
-	t    testing.TB
-	wire *wire
-	done chan error
-	stop context.CancelFunc
+	t      testing.TB
+	wire   *wire
+	source gateway.Source // what is served when it is not wire
+	done   chan error
+	stop   context.CancelFunc
 
 	mu       sync.Mutex
 	rules    *policy.Policy
@@ -104,7 +105,10 @@ func newLabNoWire(t testing.TB, rules ...string) *lab {
 func (l *lab) start() *lab {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.stop = cancel
-	go func() { l.done <- l.Serve(ctx, l.wire) }()
+	if l.source == nil {
+		l.source = l.wire
+	}
+	go func() { l.done <- l.Serve(ctx, l.source) }()
 	l.t.Cleanup(func() {
 		cancel()
 		if err := <-l.done; err != nil {
@@ -114,8 +118,11 @@ func (l *lab) start() *lab {
 	return l
 }
 
-func (l *lab) setRules(texts ...string) {
-	p := &policy.Policy{}
+func (l *lab) setRules(texts ...string) { l.setPolicy(policy.Deny, texts...) }
+
+// setPolicy is setRules with the verdict on what no rule speaks of.
+func (l *lab) setPolicy(unspoken policy.Verdict, texts ...string) {
+	p := &policy.Policy{Default: unspoken}
 	for _, text := range texts {
 		text, deny := strings.CutPrefix(text, "deny ")
 		r, err := policy.ParseRule(text, "test")
