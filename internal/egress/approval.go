@@ -35,6 +35,9 @@ func (s *Server) approve(ctx context.Context, f *flow, req policy.Request, unrea
 	about := Question{Host: string(req.Host), Port: req.Port, Protocol: d.Protocol, Method: req.Method, Path: req.Path}
 	if req.Host == "" {
 		about.Host = req.Addr.String()
+		if why := s.whyOwn(req.Addr); why != "" {
+			return d.Rejected(why)
+		}
 	}
 	if unread {
 		there, end := f.whileThere(ctx)
@@ -55,8 +58,12 @@ func (h *requests) approve(r *http.Request, req policy.Request) policy.Decision 
 }
 
 // serveOther carries a connection that is neither TLS nor HTTP where the policy, or a human whom it asks, allows
-// that, and refuses it elsewhere.
-func (s *Server) serveOther(ctx context.Context, f *flow, first []byte) {
+// that, and refuses it elsewhere, and where it was refused already.
+func (s *Server) serveOther(ctx context.Context, f *flow, decision policy.Decision, first []byte) {
+	if decision.Denies() {
+		s.refuse(f, f.event(decision))
+		return
+	}
 	d := s.approve(ctx, f, f.target, true, func() policy.Decision {
 		d := s.policy().Decide(f.target)
 		if d.Verdict != policy.Deny && d.Protocol == policy.HTTP {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/gateway"
 	"github.com/bailey-sandbox/bailey/internal/policy"
 )
 
@@ -141,7 +142,7 @@ func TestOtherProtocolsWaitForAHuman(t *testing.T) {
 
 func TestWhatIsNotAskedAbout(t *testing.T) {
 	l := newLab(t).start()
-	l.setPolicy(policy.Ask, "known.test", "deny evil.test", "deny 93.184.0.0/24")
+	l.setPolicy(policy.Ask, "known.test", "deny evil.test", "deny 93.185.0.0/24")
 	inside := func(addr string, port uint16) *net.TCPConn {
 		return l.open(netip.AddrPortFrom(netip.MustParseAddr(addr), port))
 	}
@@ -149,7 +150,8 @@ func TestWhatIsNotAskedAbout(t *testing.T) {
 		"a private address":            func() { l.wantReset(inside("10.0.0.1", 22)) },
 		"the metadata service":         func() { l.wantReset(inside("169.254.169.254", 80)) },
 		"the loopback":                 func() { l.wantReset(inside("127.0.0.1", 80)) },
-		"a denied network":             func() { l.wantReset(inside("93.184.0.7", 22)) },
+		"a denied network":             func() { l.wantReset(inside("93.185.0.7", 22)) },
+		"an address of this host":      func() { l.wantResetAfter(inside("93.184.0.99", 22), "x") },
 		"an address that no name has":  func() { l.wantReset(inside("198.18.200.1", 443)) },
 		"another protocol at a rule's": func() { l.wantResetAfter(l.openName("known.test", 443), "SSH-2.0-x\r\n") },
 	} {
@@ -183,6 +185,33 @@ func TestTLSForAnotherNameIsNotAskedAbout(t *testing.T) {
 	}
 }
 
+func TestTheHostsOwnAddressHasToBeNamed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		unspoken policy.Verdict
+		addr     string
+		rules    []string
+		want     bool
+	}{
+		"open by default":            {policy.Allow, "93.184.0.99", nil, false},
+		"control: another":           {policy.Allow, "93.184.0.98", nil, true},
+		"control: a rule names it":   {policy.Deny, "93.184.0.99", []string{"tcp:93.184.0.99:22"}, true},
+		"control: and under default": {policy.Allow, "93.184.0.99", []string{"tcp:93.184.0.99:22"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t).start()
+			l.setPolicy(tt.unspoken, tt.rules...)
+			l.host(tt.addr+":22", echo)
+			conn := l.open(netip.MustParseAddrPort(tt.addr + ":22"))
+			if tt.want {
+				l.wantEcho(conn)
+				return
+			}
+			l.wantResetAfter(conn, "x")
+			l.wantUntouched()
+		})
+	}
+}
+
 func TestAnAnswerDoesNotOpenAddressesInside(t *testing.T) {
 	w := newAsking(t, hello)
 	w.named("inside.test", "10.0.0.1")
@@ -193,6 +222,38 @@ func TestAnAnswerDoesNotOpenAddressesInside(t *testing.T) {
 	}
 	if _, dialled := w.lab.seen(); len(dialled) != 0 {
 		t.Errorf("dialled %v", dialled)
+	}
+}
+
+func TestAProxysRequestsWaitForAHuman(t *testing.T) {
+	w := newAsking(t, hello)
+	for name, request := range map[string]string{
+		"a whole URL": "GET http://good.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+		"CONNECT":     "CONNECT good.test:80 HTTP/1.1\r\nHost: good.test:80\r\n\r\nGET / HTTP/1.1\r\nHost: good.test\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := w.open(netip.AddrPortFrom(netip.MustParseAddr(gateway.Gateway), proxyPort))
+			_, _ = io.WriteString(conn, request)
+			q := w.questions(1)[0]
+			if q.Host != "good.test" || q.Port != 80 || q.Protocol != policy.HTTP {
+				t.Errorf("the question is %+v", q)
+			}
+			before := w.requests()
+			w.Questions().Answer(q.ID, policy.Allow)
+			answer := bufio.NewReader(conn)
+			for {
+				line, err := answer.ReadString('\n')
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.HasPrefix(line, "HTTP/1.1 200 OK") {
+					break
+				}
+			}
+			if w.requests() != before+1 {
+				t.Error("the world has not been asked")
+			}
+		})
 	}
 }
 

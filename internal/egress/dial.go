@@ -48,13 +48,9 @@ func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decis
 		if addrs, err = s.permitted(req.Host, d, found); err != nil {
 			return nil, netip.Addr{}, err
 		}
-	} else if d.Rule == "" { // allowed by default: nobody has named the address
-		own, err := s.hostAddrs()
-		if err != nil {
-			return nil, netip.Addr{}, fmt.Errorf("cannot list the host's own addresses: %w", err)
-		}
-		if slices.Contains(own, req.Addr) {
-			return nil, netip.Addr{}, refusal{policy.Decision{Reason: fmt.Sprintf("%s is an address of this host", req.Addr)}, req.Addr}
+	} else if d.Rule == "" {
+		if why := s.whyOwn(req.Addr); why != "" {
+			return nil, netip.Addr{}, refusal{policy.Decision{Reason: why}, req.Addr}
 		}
 	}
 	dial := s.Dial
@@ -103,6 +99,19 @@ func (s *Server) permitted(name hostname.Name, d policy.Decision, found []netip.
 		return nil, denied
 	}
 	return addrs, nil
+}
+
+// whyOwn says why addr needs a rule that names it although it is public, "" when it does not: what listens there
+// trusts this host's firewall.
+func (s *Server) whyOwn(addr netip.Addr) string {
+	own, err := s.hostAddrs()
+	switch {
+	case err != nil:
+		return "cannot list the host's own addresses: " + err.Error()
+	case slices.Contains(own, addr):
+		return fmt.Sprintf("%s is an address of this host, and no rule names it", addr)
+	}
+	return ""
 }
 
 func (s *Server) hostAddrs() ([]netip.Addr, error) {

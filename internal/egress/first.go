@@ -35,8 +35,8 @@ func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decisi
 	switch {
 	case decision.Protocol == policy.Any && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
 		s.carry(ctx, f, decision, first)
-	case errors.Is(err, os.ErrDeadlineExceeded) && wait == serverFirst:
-		s.serveOther(ctx, f, first)
+	case decision.Verdict == policy.Ask && errors.Is(err, os.ErrDeadlineExceeded) && wait == serverFirst:
+		s.serveOther(ctx, f, decision, first)
 	case err != nil:
 		s.refuse(f, f.event(denial(decision, "no request came on the connection to %s", f.target)))
 	case protocol == sniff.TLS:
@@ -48,7 +48,7 @@ func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decisi
 	case decision.Protocol == policy.Any:
 		s.carry(ctx, f, decision, first)
 	default:
-		s.serveOther(ctx, f, first)
+		s.serveOther(ctx, f, decision, first)
 	}
 }
 

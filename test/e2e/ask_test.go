@@ -146,3 +146,40 @@ esac; done
 		}
 	}
 }
+
+func TestQuestionsAreWatched(t *testing.T) {
+	needCurl(t)
+	if !inCell(t, unix.CLONE_NEWNET) {
+		return
+	}
+	l := publicHost(t, "api.public.test", "93.184.215.14")
+	u := newUser(t)
+	s := newScreen(u, "main")
+	before := s.settings()
+	s.line("clear; bailey approvals watch")
+	s.await("waiting for questions")
+	u.box("--network", "ask") // later than whoever watches
+	u.must("exec", "-d", "box", "sh", "-c", curl+"http://api.public.test/one")
+	s.await("may box reach api.public.test:80?")
+	s.press("y", "GET /one  allow (once)")
+	if !machine.Poll(screenTime, func() bool { return l.heard() == 1 }) {
+		t.Error("what was allowed has not come")
+	}
+	u.must("exec", "-d", "box", "bash", "-c", "exec 3<>/dev/tcp/api.public.test/8022 && cat <&3")
+	s.await("api.public.test:8022 (any protocol)?")
+	s.press("Escape", "left open")
+	s.await("waiting for questions")
+	for id, n := range u.waiting() {
+		u.must("approvals", "deny", id)
+		if n != 1 {
+			t.Errorf("%s: %d wait", id, n)
+		}
+	}
+	s.keys("C-c")
+	s.await("ready>")
+	s.line("clear")
+	s.prompt()
+	if after := s.settings(); after != before {
+		t.Errorf("the terminal was %s and is %s", before, after)
+	}
+}
