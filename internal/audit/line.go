@@ -11,10 +11,14 @@ import (
 // holds a whole one.
 const maxText = 1024
 
+// Cut stands at the end of a string that was longer. No path that was sent has it as it is.
+const Cut = "…"
+
 // line renders e as one line of pure printable ASCII. Beyond what JSON requires, everything else is
 // escaped: C1 controls reach terminals, U+2028 ends lines for some readers, and bidirectional overrides
 // or zero-width characters make a name look like another.
 func line(e Event) ([]byte, error) {
+	e.Path = RedactPath(e.Path)
 	for _, text := range []*string{&e.Host, &e.Addr, &e.Type, &e.Method, &e.Path, &e.Verdict, &e.Rule, &e.Reason, &e.Error, (*string)(&e.Kind)} {
 		*text = clip(*text)
 	}
@@ -46,5 +50,5 @@ func clip(s string) string {
 	for end > maxText-utf8.UTFMax && !utf8.RuneStart(s[end]) {
 		end--
 	}
-	return s[:end] + "…"
+	return s[:end] + Cut
 }

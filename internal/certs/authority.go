@@ -1,29 +1,26 @@
 // Package certs is the certificate authority with which bailey opens the TLS of its own sandboxes. Each
-// installation has one. Its key never leaves the host's directory; sandboxes get the certificate, and nothing
-// on the host trusts it.
+// installation has one. Its key never leaves the host's directory, and is read only to sign the authority of one
+// sandbox for some days; sandboxes get the certificate, and nothing on the host trusts it.
 package certs
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"sync"
 	"time"
 )
 
 const (
-	// authorityLife is how long the authority is valid, and authorityRest when it is replaced before its end, so
-	// that no sandbox that starts now outlives it.
-	authorityLife = 5 * 365 * 24 * time.Hour
-	authorityRest = 30 * 24 * time.Hour
+	// sandboxLife is how long a sandbox's own authority is valid; at half of it there is a new one.
+	sandboxLife = 7 * 24 * time.Hour
 	// leafLife is how long a leaf is valid; at half of it there is a new one.
 	leafLife = 12 * time.Hour
 	// backdate is for clocks inside that run late, as a restored machine's does.
@@ -32,19 +29,22 @@ const (
 	maxLeaves = 1024
 )
 
-// Authority signs leaves for hosts. Open makes one; it may be used from any goroutine.
+// Authority signs leaves for the hosts of one sandbox, in the name of the installation. It does not have the
+// installation's key. Open makes one; it may be used from any goroutine.
 type Authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	dir          string
+	installation *x509.Certificate
 
 	mu     sync.Mutex
-	own    *ecdsa.PrivateKey // the leaves' key; never written down
+	cert   *x509.Certificate // the sandbox's own, signed by the installation's key
+	key    *ecdsa.PrivateKey // its, and the leaves'; neither is ever written down
+	own    *ecdsa.PrivateKey
 	leaves map[string]*tls.Certificate
 }
 
-// PEM is the certificate, for trust stores.
+// PEM is the installation's certificate, for trust stores.
 func (a *Authority) PEM() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: a.cert.Raw})
+	return pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: a.installation.Raw})
 }
 
 // Leaf returns a certificate for host, a canonical name or address. Whoever asks has asked the policy first.
@@ -55,12 +55,8 @@ func (a *Authority) Leaf(host string) (*tls.Certificate, error) {
 	if leaf := a.leaves[host]; leaf != nil && now.Before(leaf.Leaf.NotAfter.Add(-leafLife/2)) {
 		return leaf, nil
 	}
-	if a.own == nil {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, fmt.Errorf("cannot make a key: %w", err)
-		}
-		a.own = key
+	if err := a.renew(now); err != nil && !now.Before(a.cert.NotAfter) {
+		return nil, err
 	}
 	leaf, err := a.sign(host, now)
 	if err != nil {
@@ -73,6 +69,48 @@ func (a *Authority) Leaf(host string) (*tls.Certificate, error) {
 	return leaf, nil
 }
 
+// renew makes the sandbox's authority anew when its end is near. For that the installation's key is read again.
+func (a *Authority) renew(now time.Time) error {
+	if now.Before(a.cert.NotAfter.Add(-sandboxLife / 2)) {
+		return nil
+	}
+	r, err := load(a.dir)
+	switch {
+	case err != nil:
+	case r == nil || !bytes.Equal(r.cert.Raw, a.installation.Raw):
+		err = errors.New("the installation has another one by now, and a restart of the sandbox is needed to trust it")
+	default:
+		err = a.issue(r, now)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot renew the sandbox's certificate authority: %w", err)
+	}
+	return nil
+}
+
+// issue makes the sandbox's authority: for some days, for leaves of servers only, and named after nothing.
+func (a *Authority) issue(r *root, now time.Time) error {
+	key, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	own, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	template, err := authorityTemplate("bailey sandbox", now, sandboxLife)
+	if err != nil {
+		return err
+	}
+	template.MaxPathLenZero = true
+	if template.NotAfter.After(r.cert.NotAfter) {
+		template.NotAfter = r.cert.NotAfter
+	}
+	cert, err := create509(template, r.cert, key, r.key)
+	if err != nil {
+		return err
+	}
+	a.cert, a.key, a.own, a.leaves = cert, key, own, nil
+	return nil
+}
+
 // sign makes a leaf. Its subject is empty, since a common name has at most 64 bytes, so the alternative name
 // is critical (RFC 5280 section 4.2.1.6).
 func (a *Authority) sign(host string, now time.Time) (*tls.Certificate, error) {
@@ -82,94 +120,17 @@ func (a *Authority) sign(host string, now time.Time) (*tls.Certificate, error) {
 	}
 	template := &x509.Certificate{SerialNumber: serial, NotBefore: now.Add(-backdate), NotAfter: now.Add(leafLife),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true}
+	if template.NotAfter.After(a.cert.NotAfter) {
+		template.NotAfter = a.cert.NotAfter
+	}
 	if ip := net.ParseIP(host); ip != nil {
 		template.IPAddresses = []net.IP{ip}
 	} else {
 		template.DNSNames = []string{host}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, a.own.Public(), a.key)
+	leaf, err := create509(template, a.cert, a.own, a.key)
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: a.own, Leaf: parsed}, nil
-}
-
-// generate makes an authority that may sign leaves and nothing else.
-func generate(now time.Time) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := serialNumber()
-	if err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		// The number keeps the authorities of two installations apart where both are trusted.
-		Subject:               pkix.Name{Organization: []string{"bailey"}, CommonName: fmt.Sprintf("bailey sandbox authority %x", serial.Bytes()[:4])},
-		NotBefore:             now.Add(-backdate),
-		NotAfter:              now.Add(authorityLife),
-		KeyUsage:              x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		MaxPathLenZero:        true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := x509.ParseCertificate(der)
-	return &Authority{cert: cert, key: key}, err
-}
-
-func serialNumber() (*big.Int, error) {
-	b := make([]byte, 16)
-	if _, err := rand.Read(b); err != nil {
-		return nil, err
-	}
-	b[0] = b[0]&0x7f | 0x40 // positive, and of full length
-	return new(big.Int).SetBytes(b), nil
-}
-
-// Names of the blocks in the file.
-const (
-	certBlock = "CERTIFICATE"
-	keyBlock  = "PRIVATE KEY"
-)
-
-// encode is the file's content: both in one, so that they always belong together.
-func (a *Authority) encode() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(a.key)
-	if err != nil {
-		return nil, err
-	}
-	return append(a.PEM(), pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der})...), nil
-}
-
-// decode reads what encode made.
-func decode(b []byte) (*Authority, error) {
-	cert, rest := pem.Decode(b)
-	key, _ := pem.Decode(rest)
-	if cert == nil || cert.Type != certBlock || key == nil || key.Type != keyBlock {
-		return nil, errors.New("it is not a certificate and a key")
-	}
-	parsed, err := x509.ParseCertificate(cert.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	private, err := x509.ParsePKCS8PrivateKey(key.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	own, ok := private.(*ecdsa.PrivateKey)
-	if !ok || !own.PublicKey.Equal(parsed.PublicKey) || !parsed.IsCA {
-		return nil, errors.New("its key is not that of its certificate")
-	}
-	return &Authority{cert: parsed, key: own}, nil
+	return &tls.Certificate{Certificate: [][]byte{leaf.Raw, a.cert.Raw}, PrivateKey: a.own, Leaf: leaf}, nil
 }

@@ -2,6 +2,9 @@ package certs
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -72,20 +75,95 @@ func TestLeavesAreForTheirHost(t *testing.T) {
 	}
 }
 
-func TestALeafSignsNothing(t *testing.T) {
+// forge signs a leaf for evil.test with a certificate that must not sign it.
+func forge(t *testing.T, cert *x509.Certificate, key *ecdsa.PrivateKey, chain ...[]byte) *tls.Certificate {
+	t.Helper()
+	forger := &Authority{cert: cert, key: key, own: key}
+	forged, err := forger.sign("evil.test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged.Certificate = append(forged.Certificate[:1], chain...)
+	return forged
+}
+
+func TestWhatIsSignedSignsNothingFurther(t *testing.T) {
 	a := mustOpen(t, filepath.Join(t.TempDir(), "ca"))
+	if err := handshake(t, a.PEM(), forge(t, a.cert, a.key, a.cert.Raw), "evil.test"); err != nil {
+		t.Fatalf("control: %v", err)
+	}
 	leaf, err := a.Leaf("good.test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	forger := &Authority{cert: leaf.Leaf, key: a.own, own: a.own}
-	forged, err := forger.sign("evil.test", time.Now())
-	if err != nil {
-		return
-	}
-	forged.Certificate = append(forged.Certificate, leaf.Certificate...)
-	if err := handshake(t, a.PEM(), forged, "evil.test"); err == nil {
+	if err := handshake(t, a.PEM(), forge(t, leaf.Leaf, a.own, leaf.Certificate...), "evil.test"); err == nil {
 		t.Error("a leaf's signature is trusted")
+	}
+	template, err := authorityTemplate("another", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.MaxPathLenZero = true
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	another, err := create509(template, a.cert, key, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(t, a.PEM(), forge(t, another, key, another.Raw, a.cert.Raw), "evil.test"); err == nil {
+		t.Error("a sandbox's authority makes others")
+	}
+}
+
+func TestEachSandboxHasItsOwn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ca")
+	one, two := mustOpen(t, dir), mustOpen(t, dir)
+	if one.key.Equal(two.key) || one.cert.SerialNumber.Cmp(two.cert.SerialNumber) == 0 || !bytes.Equal(one.PEM(), two.PEM()) {
+		t.Error("two sandboxes share an authority, or trust two")
+	}
+	if life := time.Until(one.cert.NotAfter); life > sandboxLife || one.cert.MaxPathLen != 0 || !one.cert.MaxPathLenZero {
+		t.Errorf("it lasts for %v and signs %d further", life, one.cert.MaxPathLen)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if installed, err := decode(content); err != nil || one.key.Equal(installed.key) || one.own.Equal(installed.key) {
+		t.Errorf("the installation's key is kept: %v", err)
+	}
+}
+
+func TestSandboxAuthoritiesAreRenewed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ca")
+	a := mustOpen(t, dir)
+	first := a.cert
+	soon, over := time.Now().Add(sandboxLife/2-time.Minute), time.Now().Add(-time.Minute)
+	a.cert.NotAfter = soon
+	leaf, err := a.Leaf("good.test")
+	if err != nil || a.cert == first || handshake(t, a.PEM(), leaf, "good.test") != nil {
+		t.Errorf("it is not renewed: %v", err)
+	}
+	// Without the key it is used to its end, and not beyond.
+	if err := os.Rename(filepath.Join(dir, fileName), filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
+	second := a.cert
+	second.NotAfter = soon
+	if leaf, err := a.Leaf("b.test"); err != nil || a.cert != second || leaf.Leaf.NotAfter.After(second.NotAfter) {
+		t.Errorf("before its end: %v", err)
+	}
+	second.NotAfter = over
+	if _, err := a.Leaf("c.test"); err == nil {
+		t.Error("it is used after its end")
+	}
+	mustOpen(t, dir) // makes another for the installation
+	if _, err := a.Leaf("d.test"); err == nil || !strings.Contains(err.Error(), "restart") {
+		t.Errorf("it is renewed by an authority that the sandbox does not trust: %v", err)
+	}
+	if err := os.Rename(filepath.Join(dir, "away"), filepath.Join(dir, fileName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Leaf("e.test"); err != nil {
+		t.Errorf("control: %v", err)
 	}
 }
 
@@ -169,7 +247,10 @@ func swapKey(t *testing.T, dir string) error {
 	if err != nil {
 		return err
 	}
-	mine := mustOpen(t, dir)
+	mine, err := open(dir)
+	if err != nil {
+		return err
+	}
 	mine.key = other.key
 	content, err := mine.encode()
 	if err != nil {
@@ -195,7 +276,7 @@ func TestWhatAKilledStartLeftIsReplaced(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, fileName), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if next := mustOpen(t, dir); bytes.Equal(next.PEM(), old.PEM()) || bytes.Equal(next.PEM(), first.PEM()) {
+	if next := mustOpen(t, dir); next.installation.Equal(old.cert) || next.installation.Equal(first.installation) {
 		t.Error("an authority at its end is used on")
 	}
 }

@@ -25,17 +25,22 @@ const (
 // maxFile is the largest file that is read, in bytes.
 const maxFile = 64 << 10
 
-// Open returns the authority in dir and makes it the first time, or when its end is near. Starts at the same time
-// agree on one. What others could have read or written is refused, and never mended: its key may be known.
+// Open returns an authority for one sandbox, signed by the installation's in dir, whose key it does not keep. That one
+// is made the first time, or when its end is near; starts at the same time agree on it. What others could have read
+// or written is refused, and never mended: its key may be known.
 func Open(dir string) (*Authority, error) {
-	a, err := open(dir)
+	r, err := open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the certificate authority in %s: %w", dir, err)
+	}
+	a := &Authority{dir: dir, installation: r.cert}
+	if err := a.issue(r, time.Now()); err != nil {
+		return nil, fmt.Errorf("cannot make the sandbox's certificate authority: %w", err)
 	}
 	return a, nil
 }
 
-func open(dir string) (*Authority, error) {
+func open(dir string) (*root, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -44,16 +49,16 @@ func open(dir string) (*Authority, error) {
 	} else if err := private(info); err != nil {
 		return nil, err
 	}
-	if a, err := read(dir); err != nil || a != nil {
-		return a, err
+	if r, err := read(dir); err != nil || r != nil {
+		return r, err
 	}
 	unlock, err := lock(filepath.Join(dir, lockName))
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if a, err := read(dir); err != nil || a != nil {
-		return a, err // somebody else has made it while we waited
+	if r, err := read(dir); err != nil || r != nil {
+		return r, err // somebody else has made it while we waited
 	}
 	return create(dir)
 }
@@ -77,8 +82,17 @@ func lock(path string) (unlock func(), err error) {
 	}
 }
 
-// read returns nil when there is no authority, or none for much longer.
-func read(dir string) (*Authority, error) {
+// read returns nil when there is no authority, or none that a sandbox can start with.
+func read(dir string) (*root, error) {
+	r, err := load(dir)
+	if err != nil || r == nil || !r.usable(time.Now()) {
+		return nil, err
+	}
+	return r, nil
+}
+
+// load returns nil when there is no authority.
+func load(dir string) (*root, error) {
 	file, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -101,23 +115,20 @@ func read(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := decode(content)
+	r, err := decode(content)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fileName, err)
 	}
-	if time.Now().After(a.cert.NotAfter.Add(-authorityRest)) {
-		return nil, nil
-	}
-	return a, nil
+	return r, nil
 }
 
 // create makes an authority and its file, whole or not at all. The lock is held.
-func create(dir string) (*Authority, error) {
-	a, err := generate(time.Now())
+func create(dir string) (*root, error) {
+	r, err := generate(time.Now())
 	if err != nil {
 		return nil, err
 	}
-	content, err := a.encode()
+	content, err := r.encode()
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +145,7 @@ func create(dir string) (*Authority, error) {
 	if err := os.Rename(unfinished, filepath.Join(dir, fileName)); err != nil {
 		return nil, err
 	}
-	return a, failpoint.Hit("certs.made")
+	return r, failpoint.Hit("certs.made")
 }
 
 func write(path string, content []byte) error {

@@ -1,7 +1,9 @@
 package egress
 
 import (
+	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -19,6 +21,8 @@ func checkRequest(r *http.Request, target policy.Request, scheme string) (status
 		return http.StatusMethodNotAllowed, "requests that have their own headers sent back are not passed on"
 	case r.URL.Scheme != "" && r.URL.Scheme != scheme:
 		return http.StatusBadRequest, "the request is for another scheme than its connection"
+	case r.URL.Host != "" && r.URL.Host != r.Host: // a whole URL as HTTP/2's :path
+		return http.StatusBadRequest, "the request's target and its host disagree"
 	case !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "" || r.URL.User != nil:
 		return http.StatusBadRequest, "the request's target is not a path"
 	case !meansTarget(r.Host, target):
@@ -42,16 +46,19 @@ func meansTarget(authority string, target policy.Request) bool {
 		name, err := hostname.Parse(host)
 		return err == nil && name == target.Host
 	}
-	if target.Addr.Is6() {
-		inner, open := strings.CutPrefix(host, "[")
-		inner, closed := strings.CutSuffix(inner, "]")
-		if !open || !closed {
-			return false
-		}
-		host = inner
-	}
-	addr, err := hostname.ParseAddr(host)
+	addr, err := parseLiteral(host)
 	return err == nil && addr == target.Addr
+}
+
+// parseLiteral reads an address as it stands in an authority: in its one spelling, IPv6 in brackets.
+func parseLiteral(host string) (netip.Addr, error) {
+	inner, open := strings.CutPrefix(host, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	addr, err := hostname.ParseAddr(inner)
+	if err == nil && (open != addr.Is6() || closed != addr.Is6()) {
+		err = fmt.Errorf("%q is not an address: IPv6, and nothing else, stands in brackets", host)
+	}
+	return addr, err
 }
 
 // canonicalHost is authority, which means target, in the spelling that was judged.

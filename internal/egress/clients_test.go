@@ -85,6 +85,28 @@ func TestCurlThroughInspection(t *testing.T) {
 	}
 }
 
+// Only the installation's certificate is trusted inside, and the chain to it comes with the leaf.
+func TestOpenSSLThroughInspection(t *testing.T) {
+	w := newWeb(t)
+	port, bundle := w.inside(hello)
+	openssl := func(trusted string) string {
+		return run(t, nil, "sh", "-c", fmt.Sprintf("openssl s_client -connect 127.0.0.1:%d -servername good.test -verify_hostname good.test -x509_strict -CAfile %s </dev/null 2>&1 || true", port, trusted))
+	}
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skipf("openssl is missing: %v", err)
+	}
+	if got := openssl(bundle); !strings.Contains(got, "Verify return code: 0 (ok)") || strings.Count(got, "BEGIN CERTIFICATE") != 1 || !strings.Contains(got, " 1 s:") {
+		t.Error(got)
+	}
+	other := filepath.Join(t.TempDir(), "other.pem")
+	if err := os.WriteFile(other, w.world.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := openssl(other); strings.Contains(got, "Verify return code: 0 (ok)") {
+		t.Error("control: it verifies without the certificate")
+	}
+}
+
 func TestNodeThroughInspection(t *testing.T) {
 	w := newWeb(t)
 	port, bundle := w.inside(hello)

@@ -35,6 +35,9 @@ func (r refusal) Error() string { return r.Reason }
 // connect resolves req once, checks every address, and dials those that may be dialled: there is no
 // second look-up between check and use whose answer could differ. Its error is a refusal when none may.
 func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decision) (net.Conn, netip.Addr, error) {
+	if d.Verdict != policy.Allow {
+		return nil, netip.Addr{}, refusal{d, req.Addr}
+	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	addrs := []netip.Addr{req.Addr}
@@ -45,6 +48,10 @@ func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decis
 		}
 		if addrs, err = s.permitted(req.Host, d, found); err != nil {
 			return nil, netip.Addr{}, err
+		}
+	} else if d.Rule == "" {
+		if why := s.whyOwn(req.Addr); why != "" {
+			return nil, netip.Addr{}, refusal{policy.Decision{Reason: why}, req.Addr}
 		}
 	}
 	dial := s.Dial
@@ -96,6 +103,19 @@ func (s *Server) permitted(name hostname.Name, d policy.Decision, found []netip.
 		return nil, denied
 	}
 	return addrs, nil
+}
+
+// whyOwn says why addr needs a rule that names it although it is public, "" when it does not: what listens there
+// trusts this host's firewall.
+func (s *Server) whyOwn(addr netip.Addr) string {
+	own, err := s.hostAddrs()
+	switch {
+	case err != nil:
+		return "cannot list the host's own addresses: " + err.Error()
+	case slices.Contains(own, addr):
+		return fmt.Sprintf("%s is an address of this host, and no rule names it", addr)
+	}
+	return ""
 }
 
 func (s *Server) hostAddrs() ([]netip.Addr, error) {

@@ -59,7 +59,7 @@ func (s *Server) answer(packet []byte) []byte {
 		var reason string
 		reply.Answer, reply.Rcode, reason = s.judgeQuestion(m.Question[0])
 		if m.IsEdns0() != nil {
-			reply.Extra = []dns.RR{optRecord(reason)}
+			reply.Extra = []dns.RR{optRecord(reply.Rcode, reason)}
 		}
 	}
 	out, err := reply.Pack()
@@ -70,10 +70,11 @@ func (s *Server) answer(packet []byte) []byte {
 	return out
 }
 
-// judgeQuestion returns the records, the response code and, for a refusal, its reason. A name that is
-// not allowed does not exist: the C library then fails at once with "Name or service not known", where
-// REFUSED would make it ask again and call the failure temporary, so that npm and others retry for
-// minutes. A name that is allowed exists, but has IPv4 addresses only: no AAAA, no HTTPS, no TXT.
+// judgeQuestion returns the records, the response code and, for a refusal, its reason. Every host name of the
+// internet's kind exists, whatever the policy says: who connects to one that is refused is told why, where "Name or
+// service not known" taught nothing but to look for another mirror. All have IPv4 addresses only: no AAAA, no HTTPS,
+// no TXT. What else is refused does not exist, because REFUSED would make the C library ask again and call the
+// failure temporary, so that npm and others retry for minutes.
 func (s *Server) judgeQuestion(q dns.Question) ([]dns.RR, int, string) {
 	name, err := hostname.Parse(q.Name)
 	if err != nil {
@@ -85,14 +86,28 @@ func (s *Server) judgeQuestion(q dns.Question) ([]dns.RR, int, string) {
 	if records, known := s.local(q, name); known {
 		return records, dns.RcodeSuccess, ""
 	}
-	if d := s.policy().DecideName(name); d.Verdict != policy.Allow {
-		s.recordQuestion(q, string(name), d)
-		return nil, dns.RcodeNameError, d.Reason
+	if d := s.policy().DecideName(name); d.Denies() {
+		switch {
+		case !isPublicKind(name):
+			s.recordQuestion(q, string(name), d)
+			return nil, dns.RcodeNameError, d.Reason
+		case q.Qtype != dns.TypeA && q.Qtype != dns.TypeAAAA:
+			s.recordQuestion(q, string(name), d)
+			return nil, dns.RcodeSuccess, d.Reason
+		}
+		addr, known := s.names.lend(name)
+		if !known { // programs ask for both families, and again; what counts is that they connect
+			s.recordQuestion(q, string(name), d)
+		}
+		if q.Qtype == dns.TypeAAAA {
+			return nil, dns.RcodeSuccess, d.Reason
+		}
+		return []dns.RR{addrRecord(q, addr)}, dns.RcodeSuccess, d.Reason
 	}
 	if q.Qtype != dns.TypeA {
 		return nil, dns.RcodeSuccess, ""
 	}
-	addr, ok := s.names.addr(name)
+	addr, ok := s.names.keep(name)
 	if !ok {
 		d := policy.Decision{Reason: "the sandbox has asked for too many names"}
 		s.recordQuestion(q, string(name), d)
@@ -154,12 +169,17 @@ func addrRecord(q dns.Question, addr netip.Addr) dns.RR {
 	return &dns.AAAA{Hdr: recordHeader(q), AAAA: net.IP(addr.AsSlice())}
 }
 
-// optRecord answers EDNS, with the reason of a refusal where dig shows it (RFC 8914, "Blocked").
-func optRecord(reason string) *dns.OPT {
+// optRecord answers EDNS, with the reason of a refusal where dig shows it (RFC 8914): "Blocked", or "Forged Answer"
+// where there is an answer nevertheless.
+func optRecord(rcode int, reason string) *dns.OPT {
 	opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
 	opt.SetUDPSize(maxQuestion)
 	if reason != "" {
-		opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeBlocked, ExtraText: reason}}
+		code := dns.ExtendedErrorCodeBlocked
+		if rcode == dns.RcodeSuccess {
+			code = dns.ExtendedErrorCodeForgedAnswer
+		}
+		opt.Option = []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: code, ExtraText: reason}}
 	}
 	return opt
 }

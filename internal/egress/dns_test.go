@@ -15,8 +15,8 @@ import (
 )
 
 func TestAnswers(t *testing.T) {
-	l := newLab(t, "good.test", "*.wild.test", "ssh.test:22", "deny no.wild.test").start()
-	const ok, none = dns.RcodeSuccess, dns.RcodeNameError
+	l := newLab(t, "good.test", "*.wild.test", "ssh.test:22", "db", "db.local", "deny no.wild.test").start()
+	const ok, none, lent = dns.RcodeSuccess, dns.RcodeNameError, -1 // lent is a success too, for a name that is refused
 	tests := []struct {
 		name   string
 		qtype  uint16
@@ -36,15 +36,16 @@ func TestAnswers(t *testing.T) {
 		{"good.test", dns.TypeMX, ok, ""},
 		{"good.test", dns.TypeANY, ok, ""},
 		{"good.test", dns.TypeCNAME, ok, ""},
-		{"evil.test", dns.TypeA, none, ""},
-		{"evil.test", dns.TypeAAAA, none, ""},
-		{"evil.test", dns.TypeTXT, none, ""},
-		{"evil.test", dns.TypeNULL, none, ""},
-		{"evil.test", dns.TypeANY, none, ""},
-		{"wild.test", dns.TypeA, none, ""},
-		{"no.wild.test", dns.TypeA, none, ""},
-		{"good.test.evil.test", dns.TypeA, none, ""},
-		{"evil-good.test", dns.TypeA, none, ""},
+		{"evil.test", dns.TypeA, lent, "198.19.1.0"},
+		{"EVIL.test", dns.TypeA, lent, "198.19.1.0"},
+		{"evil.test", dns.TypeAAAA, lent, ""},
+		{"evil.test", dns.TypeTXT, lent, ""},
+		{"evil.test", dns.TypeNULL, lent, ""},
+		{"evil.test", dns.TypeANY, lent, ""},
+		{"wild.test", dns.TypeA, lent, "198.19.1.1"},
+		{"no.wild.test", dns.TypeA, lent, "198.19.1.2"},
+		{"good.test.evil.test", dns.TypeA, lent, "198.19.1.3"},
+		{"evil-good.test", dns.TypeA, lent, "198.19.1.4"},
 		{`evil.test\000.wild.test`, dns.TypeA, none, ""},
 		{`a\.b.wild.test`, dns.TypeA, none, ""},
 		{`a\ b.wild.test`, dns.TypeA, none, ""},
@@ -63,6 +64,16 @@ func TestAnswers(t *testing.T) {
 		{"0.1.18.198.in-addr.arpa", dns.TypeA, ok, ""},
 		{"9.1.18.198.in-addr.arpa", dns.TypePTR, none, ""},
 		{"8.8.8.8.in-addr.arpa", dns.TypePTR, none, ""},
+		{"0.1.19.198.in-addr.arpa", dns.TypePTR, ok, "evil.test."},
+		{"9.1.19.198.in-addr.arpa", dns.TypePTR, none, ""},
+		{"evil.arpa", dns.TypeA, none, ""},
+		{"printer.local", dns.TypeA, none, ""},
+		{"hidden.onion", dns.TypeA, none, ""},
+		{"evil.invalid", dns.TypeA, none, ""},
+		{"evil", dns.TypeA, none, ""},
+		{"db", dns.TypeA, ok, "198.18.1.3"},
+		{"db.local", dns.TypeA, ok, "198.18.1.4"},
+		{"host.bailey.internal", dns.TypeA, lent, "198.19.1.5"},
 		{"1.0.0.127.in-addr.arpa", dns.TypePTR, ok, "localhost."},
 	}
 	for _, tt := range tests {
@@ -74,20 +85,21 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%s: record %s", tt.name, rr)
 			}
 		}
-		if reply.Rcode != tt.rcode || got != tt.answer {
-			t.Errorf("%s %s: %s %q, want %s %q", tt.name, dns.Type(tt.qtype), dns.RcodeToString[reply.Rcode], got, dns.RcodeToString[tt.rcode], tt.answer)
+		reason := map[int]string{ok: "", none: "EDE: 15 (Blocked)", lent: "EDE: 4 (Forged Answer)"}[tt.rcode]
+		if want := max(tt.rcode, ok); reply.Rcode != want || got != tt.answer {
+			t.Errorf("%s %s: %s %q, want %s %q", tt.name, dns.Type(tt.qtype), dns.RcodeToString[reply.Rcode], got, dns.RcodeToString[want], tt.answer)
 		}
 		if len(reply.Question) != 1 || reply.Question[0].Name != dns.Fqdn(tt.name) || !reply.RecursionAvailable {
 			t.Errorf("%s: reply %v", tt.name, reply)
 		}
-		if blocked := strings.Contains(reply.String(), "EDE: 15 (Blocked)"); blocked != (tt.rcode == none) {
+		if text := reply.String(); !strings.Contains(text, reason) || strings.Contains(text, "EDE: ") != (reason != "") {
 			t.Errorf("%s: the reason is missing or too much:\n%v", tt.name, reply)
 		}
 	}
 	l.wantUntouched()
 	denied := 0
 	for _, tt := range tests {
-		if tt.rcode == none {
+		if tt.rcode != ok {
 			denied++
 		}
 	}
@@ -110,7 +122,7 @@ func TestAnswersOverTCP(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-	for name, want := range map[string]int{"good.test.": 1, "evil.test.": 0} {
+	for name, want := range map[string]int{"good.test.": 1, "evil.test.": 1, "evil.": 0} {
 		if err := conn.WriteMsg(new(dns.Msg).SetQuestion(name, dns.TypeA)); err != nil {
 			t.Fatal(err)
 		}
@@ -149,8 +161,8 @@ func TestQuestionsCarryNothingOut(t *testing.T) {
 	if counted != n || len(events) > n/2 {
 		t.Errorf("%d events account for %d of %d refusals", len(events), counted, n)
 	}
-	if _, ok := l.names.index["evil.test"]; ok || len(l.names.names) != n {
-		t.Errorf("%d names have addresses, want %d", len(l.names.names), n)
+	if len(l.names.names) != n || len(l.names.lent) != 0 {
+		t.Errorf("%d names have addresses, and %d borrowed ones; want %d and none for TXT", len(l.names.names), len(l.names.lent), n)
 	}
 }
 
@@ -216,7 +228,7 @@ func TestNameTableIsBounded(t *testing.T) {
 	link := netip.PrefixFrom(netip.MustParseAddr(gateway.Gateway), 24).Masked()
 	for i := 1; i < maxNames; i++ {
 		name := hostname.Name(fmt.Sprintf("n%d.wild.test", i))
-		addr, ok := l.names.addr(name)
+		addr, ok := l.names.keep(name)
 		if !ok || seen[addr] || !prefix.Contains(addr) || link.Contains(addr) || l.names.name(addr) != name {
 			t.Fatalf("%s: %s, %v", name, addr, ok)
 		}
@@ -228,6 +240,50 @@ func TestNameTableIsBounded(t *testing.T) {
 	if again := l.ask("first.wild.test", dns.TypeA); fmt.Sprint(again.Answer) != fmt.Sprint(first.Answer) {
 		t.Errorf("the first name's address changed: %v", again)
 	}
+}
+
+// A flood of refused names takes addresses from refused names only, the oldest first.
+func TestLentAddressesAreRecycled(t *testing.T) {
+	l := newLab(t, "good.test").start()
+	at := func(name string) netip.Addr {
+		t.Helper()
+		reply := l.ask(name, dns.TypeA)
+		if len(reply.Answer) != 1 {
+			t.Fatalf("%s has no address: %v", name, reply)
+		}
+		addr, _ := netip.AddrFromSlice(reply.Answer[0].(*dns.A).A)
+		return addr.Unmap()
+	}
+	good, first, second := at("good.test"), at("first.test"), at("second.test")
+	for i := range maxLent - 1 { // one more than there is room for
+		if a, _ := l.names.lend(hostname.Name(fmt.Sprintf("n%d.test", i))); !netip.MustParsePrefix(gateway.Synthetic).Contains(a) {
+			t.Fatalf("lent %s", a)
+		}
+	}
+	last := hostname.Name(fmt.Sprintf("n%d.test", maxLent-2))
+	if l.names.name(first) != last || l.names.name(second) != "second.test" || at("second.test") != second {
+		t.Errorf("the oldest address means %s, the next %s", l.names.name(first), l.names.name(second))
+	}
+	for i := range 3 * maxLent {
+		l.names.lend(hostname.Name(fmt.Sprintf("m%d.test", i)))
+	}
+	if len(l.names.lent) != maxLent || len(l.names.lentIndex) != maxLent {
+		t.Errorf("%d addresses are lent to %d names", len(l.names.lent), len(l.names.lentIndex))
+	}
+	if at("good.test") != good || l.names.name(good) != "good.test" {
+		t.Error("an allowed name's address is gone")
+	}
+	borrowed := at("later.test")
+	l.setRules("good.test", "later.test")
+	kept := at("later.test")
+	if kept == borrowed || l.names.name(kept) != "later.test" || l.names.name(borrowed) != "later.test" {
+		t.Errorf("a name that became allowed has %s, and %s before", kept, borrowed)
+	}
+	l.setRules()
+	if at("later.test") != kept || at("good.test") != good {
+		t.Error("a name that was allowed has lost its address")
+	}
+	l.wantUntouched()
 }
 
 func TestThrottle(t *testing.T) {
@@ -267,8 +323,9 @@ func FuzzAnswer(f *testing.F) {
 				continue
 			}
 			name := strings.ToLower(a.Hdr.Name)
-			if name != "good.test." && !strings.HasSuffix(name, ".wild.test.") && !strings.HasSuffix(name, "localhost.") && name != selfName+"." {
-				t.Fatalf("%s has an address", name)
+			addr, _ := netip.AddrFromSlice(a.A)
+			if means := string(l.names.name(addr.Unmap())); means+"." != name && !strings.HasSuffix(name, "localhost.") && name != selfName+"." {
+				t.Fatalf("%s has the address of %q", name, means)
 			}
 		}
 	})

@@ -24,8 +24,9 @@ const (
 	serverFirst = 300 * time.Millisecond
 )
 
-// serveFirst lets the first bytes of f decide what happens to it. Where anything is allowed, a client that
-// is silent for wait lets its server speak first, and nothing is read any more; else it is refused.
+// serveFirst lets the first bytes of f decide what happens to it. Where anything may be allowed, a client that
+// is silent for wait lets its server speak first, and nothing is read any more; else it is refused. A decision that
+// denies goes the same way, as far as where something would be dialled.
 func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decision, wait time.Duration) {
 	_ = f.SetReadDeadline(time.Now().Add(wait))
 	first, protocol, err := readFirst(f.Conn)
@@ -34,8 +35,10 @@ func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decisi
 	switch {
 	case decision.Protocol == policy.Any && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
 		s.carry(ctx, f, decision, first)
+	case decision.Verdict == policy.Ask && errors.Is(err, os.ErrDeadlineExceeded) && wait == serverFirst:
+		s.serveOther(ctx, f, decision, first)
 	case err != nil:
-		s.refuse(f, f.event(policy.Decision{Rule: decision.Rule, Reason: fmt.Sprintf("no request came on the connection to %s", f.target)}))
+		s.refuse(f, f.event(denial(decision, "no request came on the connection to %s", f.target)))
 	case protocol == sniff.TLS:
 		s.serveTLS(ctx, f, decision, first)
 	case protocol == sniff.HTTP1:
@@ -45,8 +48,16 @@ func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decisi
 	case decision.Protocol == policy.Any:
 		s.carry(ctx, f, decision, first)
 	default:
-		s.refuse(f, f.event(decision.NotHTTP()))
+		s.serveOther(ctx, f, decision, first)
 	}
+}
+
+// denial is the refusal of what came on a connection that d allows or asks about. Where d denies, it has said why already.
+func denial(d policy.Decision, format string, a ...any) policy.Decision {
+	if d.Denies() {
+		return d
+	}
+	return policy.Decision{Rule: d.Rule, Reason: fmt.Sprintf(format, a...)}
 }
 
 // readFirst reads until the bytes say what they speak. It returns them also with an error.
@@ -100,3 +111,10 @@ func (r *replayed) Read(b []byte) (int, error) {
 }
 
 func (r *replayed) CloseWrite() error { return gateway.Flow{Conn: r.Conn}.CloseWrite() }
+
+func (r *replayed) SetLinger(sec int) error {
+	if c, ok := r.Conn.(interface{ SetLinger(int) error }); ok {
+		return c.SetLinger(sec)
+	}
+	return nil
+}

@@ -37,17 +37,25 @@ func (s *Server) serveFlow(ctx context.Context, f *flow) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(ctx, func() { reset(f.Conn) })()
-	if f.target.Host == "" && f.target.Addr == netip.MustParseAddr(gateway.Gateway) && f.target.Port == 80 {
-		s.serveSelf(ctx, f)
-		return
+	if f.target.Host == "" && f.target.Addr == netip.MustParseAddr(gateway.Gateway) {
+		switch f.target.Port {
+		case 80:
+			s.serveSelf(ctx, f)
+			return
+		case proxyPort:
+			s.serveProxy(ctx, f)
+			return
+		}
 	}
 	f.open = &openFlow{req: f.target, end: end}
 	s.open.add(f.open)
 	defer s.open.remove(f.open)
 	decision := s.policy().Decide(f.target)
 	switch {
+	case decision.Verdict == policy.Ask:
+		s.serveAsked(ctx, f, decision)
 	case decision.Verdict != policy.Allow:
-		s.refuse(f, f.event(decision))
+		s.teach(ctx, f, decision)
 	case decision.Protocol == policy.TCP:
 		s.carry(ctx, f, decision, nil)
 	case decision.Protocol == policy.HTTP:

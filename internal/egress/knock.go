@@ -32,9 +32,9 @@ func (s *Server) hold(ctx context.Context, src gateway.Source) {
 func (s *Server) knock(ctx context.Context, from, to netip.AddrPort) gateway.Verdict {
 	f := &flow{Flow: gateway.Flow{Dst: to}, began: time.Now(), target: s.target(to)}
 	decision := s.policy().Decide(f.target)
-	raw := f.target.Raw()
+	raw := policy.RawPort(f.target.Port)
 	switch {
-	case decision.Verdict != policy.Allow && raw:
+	case decision.Denies() && raw:
 		f.id = s.lastID.Add(1)
 		_ = s.record(f.event(decision))
 		return gateway.Refuse

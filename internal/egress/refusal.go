@@ -3,6 +3,7 @@ package egress
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 )
@@ -24,11 +25,7 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, reason, cure
 	if !wantsJSON(r.Header.Values("Accept")) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(status)
-		text := fmt.Sprintf("bailey: %s.\n", reason)
-		if cure != "" {
-			text += fmt.Sprintf("To allow it, run on the host, outside of the sandbox:\n\n    %s\n\n", cure)
-		}
-		_, _ = w.Write([]byte(text))
+		_, _ = io.WriteString(w, refusalText(reason, cure))
 		return
 	}
 	var page refusalPage
@@ -39,6 +36,14 @@ func writeError(w http.ResponseWriter, r *http.Request, status int, reason, cure
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(page)
+}
+
+func refusalText(reason, cure string) string {
+	text := fmt.Sprintf("bailey: %s.\n", reason)
+	if cure != "" {
+		text += fmt.Sprintf("To allow it, run on the host, outside of the sandbox:\n\n    %s\n\n", cure)
+	}
+	return text
 }
 
 func wantsJSON(accept []string) bool {

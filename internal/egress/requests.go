@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -31,43 +32,64 @@ const (
 )
 
 // serveRequests judges the requests on conn, which is f without its TLS, one by one, until it ends. Each that is
-// allowed goes to f's target, over connections that nobody else uses.
+// allowed goes to f's target, over connections that nobody else uses. Where decision denies, none is.
 func (s *Server) serveRequests(ctx context.Context, f *flow, decision policy.Decision, conn net.Conn, scheme string, http2 bool) {
 	in := newStream(conn, http2)
-	h := &requests{ctx: ctx, s: s, f: f, scheme: scheme, http2: http2, in: in, transports: map[bool]*http.Transport{}}
+	h := s.newRequests(ctx, f, decision, in, scheme, http2)
 	in.malformed = h.refuseMalformed
-	h.proxy = &httputil.ReverseProxy{Rewrite: h.rewrite, Transport: h, FlushInterval: -1,
-		ModifyResponse: cleanResponse, ErrorHandler: h.failed, ErrorLog: log.New(io.Discard, "", 0)}
-	serveHTTP(ctx, in, http2, h)
-	h.running.Wait()
-	h.closeIdle()
-	e := f.event(decision)
-	e.BytesOut, e.BytesIn = in.out.Load(), in.in.Load()
-	s.recordClose(f, e, context.Cause(ctx))
+	serveHTTP(ctx, in, http2, h, h.refuseFrames)
+	h.finish()
 }
 
-// serveHTTP lets h answer the requests of in until that ends.
-func serveHTTP(ctx context.Context, in *stream, http2 bool, h http.Handler) {
+// newRequests is the handler of the requests to f's target in in, about which decision was made as a whole.
+func (s *Server) newRequests(ctx context.Context, f *flow, decision policy.Decision, in *stream, scheme string, http2 bool) *requests {
+	h := &requests{ctx: ctx, s: s, f: f, decision: decision, scheme: scheme, http2: http2, in: in, transports: map[bool]*http.Transport{},
+		outBefore: in.out.Load(), inBefore: in.in.Load()}
+	h.proxy = &httputil.ReverseProxy{Rewrite: h.rewrite, Transport: h, FlushInterval: -1,
+		ModifyResponse: cleanResponse, ErrorHandler: h.failed, ErrorLog: log.New(io.Discard, "", 0)}
+	return h
+}
+
+// finish waits for the last request, and records the end, or the refusal where no request has told of it.
+func (h *requests) finish() {
+	h.running.Wait()
+	h.closeIdle()
+	e := h.f.event(h.decision)
+	switch {
+	case !h.decision.Denies():
+		e.BytesOut, e.BytesIn = h.in.out.Load()-h.outBefore, h.in.in.Load()-h.inBefore
+		h.s.recordClose(h.f, e, context.Cause(h.ctx))
+	case !h.recorded.Load():
+		_ = h.s.record(e)
+	}
+}
+
+// serveHTTP lets h answer the requests of in until that ends. Malformed is told of HTTP/2's that h does not get.
+func serveHTTP(ctx context.Context, in *stream, http2 bool, h http.Handler, malformed func(kind string)) {
 	var speaks http.Protocols
 	speaks.SetHTTP1(!http2)
 	speaks.SetUnencryptedHTTP2(http2) // its TLS, if any, has been taken off
 	server := &http.Server{Handler: h, Protocols: &speaks, BaseContext: func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: framing.MaxHead,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreamsHTTP2},
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreamsHTTP2, CountError: malformed},
 		DisableGeneralOptionsHandler: true, ErrorLog: log.New(io.Discard, "", 0)}
 	_ = server.Serve(&once{conn: in})
 }
 
-// requests is the HTTP handler, and the way to the target, of one connection.
+// requests is the HTTP handler, and the way to the target, of one connection, or of a part of one to a proxy.
 type requests struct {
-	ctx     context.Context // of the whole connection
-	s       *Server
-	f       *flow
-	scheme  string
-	http2   bool
-	in      *stream
-	proxy   *httputil.ReverseProxy
-	running sync.WaitGroup
+	ctx      context.Context // of the whole connection
+	s        *Server
+	f        *flow
+	decision policy.Decision // about the connection
+	scheme   string
+	http2    bool
+	in       *stream
+	proxy    *httputil.ReverseProxy
+	running  sync.WaitGroup
+	recorded atomic.Bool // there is an event about a request
+
+	outBefore, inBefore int64 // what in had carried before
 
 	mu         sync.Mutex
 	transports map[bool]*http.Transport // by whether private addresses are open
@@ -86,6 +108,10 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if decision.Verdict != policy.Allow {
 		e.Status = status
 	}
+	if h.decision.Denies() {
+		w.Header().Set("Connection", "close") // also in HTTP/2, where it ends the connection after this answer
+	}
+	h.recorded.Store(true)
 	switch err := h.s.record(e); {
 	case err != nil:
 		writeError(w, r, http.StatusBadGateway, "bailey cannot record its decision about this request, and does not pass on what is not recorded", "")
@@ -111,7 +137,15 @@ func (h *requests) judge(r *http.Request) (status int, d policy.Decision) {
 	}
 	req := h.f.target
 	req.Method, req.Path = r.Method, r.URL.EscapedPath()
-	return http.StatusForbidden, h.s.policy().Decide(req)
+	if !h.decision.Denies() {
+		return http.StatusForbidden, h.approve(r, req)
+	}
+	d = h.s.policy().Decide(req)
+	if !d.Denies() {
+		d = policy.Decision{Rule: d.Rule, Reason: fmt.Sprintf("the connection to %s was refused, which would not happen any more: try again", h.f.target)}
+		return http.StatusServiceUnavailable, d
+	}
+	return http.StatusForbidden, d
 }
 
 func (h *requests) event(r *http.Request, d policy.Decision) audit.Event {
@@ -124,7 +158,18 @@ func (h *requests) event(r *http.Request, d policy.Decision) audit.Event {
 func (h *requests) refuseMalformed(err error) {
 	e := h.f.event(policy.Decision{Reason: err.Error()})
 	e.Kind, e.Status = audit.KindRequest, http.StatusBadRequest
+	h.recorded.Store(true)
 	_ = h.s.record(e)
+}
+
+// refuseFrames does the same for HTTP/2, where kind is what net/http calls an error.
+func (h *requests) refuseFrames(kind string) {
+	for _, name := range []string{"bad_path", "bad_path_method", "bad_connect", "userinfo_in_authority"} {
+		if strings.HasSuffix(kind, "_"+name) {
+			h.refuseMalformed(fmt.Errorf("%w: its method, path or authority is none", framing.ErrMalformed))
+			return
+		}
+	}
 }
 
 // rewrite makes the request that goes on. ReverseProxy has removed what is for one connection only, and what

@@ -104,18 +104,24 @@ func TestAllowedRequestsPass(t *testing.T) {
 					t.Errorf("the world was spoken to in %s", r.Proto)
 				}
 			}
-			events := w.end()
 			var got []string
-			for _, e := range events {
-				got = append(got, string(e.Kind))
+			var response audit.Event
+			for _, e := range w.end() {
 				if e.Verdict != "allow" || e.Host != "good.test" || e.Flow != 1 || strings.Contains(fmt.Sprint(e), "secret") {
 					t.Errorf("event: %+v", e)
+				}
+				if e.Kind == audit.KindResponse {
+					response = e
+				}
+				// The second request may be quicker than the return of the first one's connection.
+				if e.Kind != audit.KindConnect || !slices.Contains(got, "connect") {
+					got = append(got, string(e.Kind))
 				}
 			}
 			if want := []string{"request", "connect", "response", "request", "response", "close"}; !slices.Equal(got, want) {
 				t.Fatalf("events are %v, want %v", got, want)
 			}
-			if e := events[2]; e.Method != "POST" || e.Path != "/a%2Fb//c;d" || e.Status != 200 || e.BytesOut != 4 || e.BytesIn == 0 || e.Duration <= 0 {
+			if e := response; e.Method != "POST" || e.Path != "/a%2Fb//c;d" || e.Status != 200 || e.BytesOut != 4 || e.BytesIn == 0 || e.Duration <= 0 {
 				t.Errorf("response event: %+v", e)
 			}
 		})

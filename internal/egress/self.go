@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,25 +24,46 @@ func (s *Server) serveSelf(ctx context.Context, f *flow) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.listAllowed)
 	mux.HandleFunc("POST /request", s.takeWish)
-	serveHTTP(ctx, in, false, mux)
+	serveHTTP(ctx, in, false, mux, nil)
 }
 
-func (s *Server) listAllowed(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	text := "This sandbox may reach:\n"
-	p := s.policy()
-	if p != nil {
+// allowedPage is what listAllowed says to programs.
+type allowedPage struct {
+	Allow   []string `json:"allow"`   // rules, as bailey allow takes them
+	Default string   `json:"default"` // "allow" where every public address may be reached
+	Proxy   string   `json:"proxy"`   // for programs that insist on one
+	Ask     string   `json:"ask"`     // the command for more, to be run inside
+}
+
+func (s *Server) listAllowed(w http.ResponseWriter, r *http.Request) {
+	page := allowedPage{Allow: []string{}, Default: policy.Deny.String(),
+		Proxy: fmt.Sprintf("http://%s:%d", selfName, proxyPort), Ask: "curl -d host=HOST http://" + selfName + "/request"}
+	if p := s.policy(); p != nil {
+		page.Default = p.Default.String()
 		for _, r := range p.Rules {
 			if r.Verdict == policy.Allow {
-				text += fmt.Sprintf("  %s\n", r)
+				page.Allow = append(page.Allow, r.String())
 			}
 		}
 	}
-	if p != nil && p.Default == policy.Allow {
+	if wantsJSON(r.Header.Values("Accept")) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(page)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	text := "This sandbox may reach:\n"
+	for _, rule := range page.Allow {
+		text += "  " + rule + "\n"
+	}
+	if page.Default == policy.Allow.String() {
 		text += "and, by default, every public address.\n"
 	}
-	text += "To ask a human for more: curl -d host=HOST http://" + selfName + "/request\n"
-	_, _ = io.WriteString(w, text)
+	if page.Default == policy.Ask.String() {
+		text += "A human is asked about every other public address as soon as it is used.\n"
+	}
+	text += "No proxy is needed; programs that insist on one: " + page.Proxy + "\n"
+	_, _ = io.WriteString(w, text+"To ask a human for more: "+page.Ask+"\n")
 }
 
 // takeWish records that the sandbox asks for a host.

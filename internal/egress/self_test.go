@@ -1,8 +1,10 @@
 package egress
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +17,13 @@ func TestSelfTellsAndGrantsNothing(t *testing.T) {
 	res, err := client.Get("http://bailey.internal/")
 	if got := body(t, res, err); !strings.Contains(got, "  good.test\n") || strings.Contains(got, "evil.test") {
 		t.Errorf("%q", got)
+	}
+	req, _ := http.NewRequest("GET", "http://bailey.internal/", nil)
+	req.Header.Set("Accept", "application/json")
+	res, err = client.Do(req)
+	var page allowedPage
+	if err := json.Unmarshal([]byte(body(t, res, err)), &page); err != nil || !slices.Equal(page.Allow, []string{"good.test"}) || page.Default != "deny" || page.Ask == "" || page.Proxy != "http://bailey.internal:3128" {
+		t.Errorf("%+v, %v", page, err)
 	}
 	ask := func(host string) (int, string) {
 		t.Helper()

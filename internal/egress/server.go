@@ -8,8 +8,13 @@
 // the address was made up for, and is opened with a certificate of our own authority, or under a tunnel rule
 // carried unread; HTTP is judged request by request; anything else is reset, and so is silence of a minute,
 // whatever the port. Where the default allows everything, other protocols and TLS are carried unread, and a
-// client that is silent for 300 ms lets its server speak. A client that ends its side of a connection for requests
-// has gone away, and its request ends, as at most proxies; what is carried keeps half-closes.
+// client that is silent for 300 ms lets its server speak. Where the default asks, nothing is carried unread that no
+// rule speaks of: a request waits until a human has answered, unread but for its head, and another protocol's
+// connection after its first bytes, or silence (see Questions). A refusal goes the same way as far as an answer needs: a
+// request, in TLS or not, gets a page with the reason, and nothing is looked up or dialled. A client that ends its side
+// of a connection for requests has gone away, and its request ends, as at most proxies; what is carried keeps
+// half-closes. For clients that insist on a proxy there is one, which turns what it is asked for into such flows and
+// requests.
 package egress
 
 import (
@@ -65,7 +70,9 @@ type Server struct {
 	names   nameTable
 	refused throttle
 	wishes  throttle
+	asked   Questions
 	flows   atomic.Int64 // open now
+	taught  atomic.Int64 // of them, those that are refused and are told so
 	open    registry
 	ahead   ahead
 	lastID  atomic.Uint64

@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/policy"
@@ -20,7 +19,7 @@ func (s *Server) serveTLS(ctx context.Context, f *flow, decision policy.Decision
 	_ = f.SetReadDeadline(time.Time{})
 	unread := !decision.Inspect && (decision.Tunnel || decision.Protocol == policy.Any)
 	deny := func(format string, a ...any) {
-		s.refuse(f, f.event(policy.Decision{Rule: decision.Rule, Reason: fmt.Sprintf(format, a...)}))
+		s.refuse(f, f.event(denial(decision, format, a...)))
 	}
 	switch {
 	case err != nil:
@@ -39,7 +38,7 @@ func (s *Server) serveTLS(ctx context.Context, f *flow, decision policy.Decision
 // inspect ends the sandbox's TLS here, and serves the requests in it.
 func (s *Server) inspect(ctx context.Context, f *flow, decision policy.Decision, conn *replayed) {
 	deny := func(format string, a ...any) {
-		s.refuse(f, f.event(policy.Decision{Rule: decision.Rule, Reason: fmt.Sprintf(format, a...)}))
+		s.refuse(f, f.event(denial(decision, format, a...)))
 	}
 	if s.CA == nil {
 		deny("the requests to %s cannot be judged: there is no certificate authority to open TLS with", f.target)

@@ -50,11 +50,8 @@ func plainMethod(s string) bool {
 	return s != "" && len(s) <= longest && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == "" && s[0] != '-'
 }
 
-// Raw says whether r is for a port where everybody speaks something else than HTTP.
-func (r Request) Raw() bool { return rawPort(r.Port) }
-
-// rawPort says whether what listens there speaks something else than HTTP, as everybody knows: SSH, mail, databases.
-func rawPort(port uint16) bool {
+// RawPort says whether what listens there speaks something else than HTTP, as everybody knows: SSH, mail, databases.
+func RawPort(port uint16) bool {
 	switch port {
 	case 22, 25, 465, 587, 993, 1433, 1521, 3306, 5432, 6379, 9418, 27017:
 		return true
@@ -66,7 +63,7 @@ func rawPort(port uint16) bool {
 // plain methods only, so a shell takes it as it stands.
 func (r Request) cure(p *Policy, like Rule) string {
 	like.Verdict = Allow
-	if like.Protocol == HTTP && like.TLS == Inspect && r.Method == "" && rawPort(r.Port) {
+	if like.Protocol == HTTP && like.TLS == Inspect && r.Method == "" && RawPort(r.Port) {
 		like.Protocol = TCP
 	}
 	if r.Port != 0 && (like.Protocol == TCP || r.Port != 80 && r.Port != 443) {

@@ -121,6 +121,35 @@ func TestOnlyAllowedPlacesAreReached(t *testing.T) {
 	}
 }
 
+// Whoever is refused learns why, and which command helps, also where the connection itself is refused.
+func TestARefusalTeaches(t *testing.T) {
+	needCurl(t)
+	u := newUser(t)
+	u.box()
+	for _, c := range []struct{ name, args, want string }{
+		{"in the clear", "http://evil.example.com/a", "bailey allow --sandbox box --method GET evil.example.com\n"},
+		{"in TLS", "-X PUT https://evil.example.com/a", "bailey allow --sandbox box --method PUT evil.example.com\n"},
+		{"in TLS, HTTP/1", "--http1.1 https://evil.example.com/a", "bailey allow --sandbox box --method GET evil.example.com\n"},
+		{"at another port", "http://evil.example.com:8080/", "bailey allow --sandbox box --method GET evil.example.com:8080\n"},
+		{"to the host", "http://host.bailey.internal:1/", "bailey allow --sandbox box --method GET host.bailey.internal:1\n"},
+		{"to an address", "http://192.0.2.1/", "bailey allow --sandbox box --method GET 192.0.2.1\n"},
+		{"for a program", "-H 'Accept: application/json' https://evil.example.com/", `"allow":"bailey allow --sandbox box --method GET evil.example.com"`},
+		{"what is allowed, for a program", "-H 'Accept: application/json' http://bailey.internal/", `"default":"deny"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := u.inside("box", curl+c.args); !strings.Contains(got, c.want) {
+				t.Errorf("%q is not in %q", c.want, got)
+			}
+		})
+	}
+	if got := u.inside("box", "getent hosts printer.local; getent hosts nobody; echo $?"); got != "2\n" {
+		t.Errorf("names of the local kind exist: %q", got)
+	}
+	if got := u.inside("box", curl+"telnet://evil.example.com:22"); !strings.Contains(got, "curl: (") || strings.Contains(got, "(28)") {
+		t.Errorf("SSH to a refused host: %q", got)
+	}
+}
+
 func TestAnAddressIsReachedWhenTheUserAllowsIt(t *testing.T) {
 	needCurl(t)
 	u := newUser(t)

@@ -1,7 +1,9 @@
 package framing
 
 import (
+	"bufio"
 	"bytes"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,14 +13,15 @@ const crlf = "\r\n"
 
 // head is what a request's head says about the request's end.
 type head struct {
-	length  int64
-	chunked bool
+	length    int64
+	chunked   bool
+	authority string // of CONNECT, "" in all others
 }
 
 // parseHead checks a request line and headers, each line ended, with the empty line that ends them.
 func parseHead(b []byte) (head, error) {
 	line, rest, _ := strings.Cut(string(b), crlf)
-	target, version, err := parseRequestLine(line)
+	method, target, version, err := parseRequestLine(line)
 	if err != nil {
 		return head{}, err
 	}
@@ -26,26 +29,52 @@ func parseHead(b []byte) (head, error) {
 	if err != nil {
 		return head{}, err
 	}
-	if err := checkHost(target, fields["host"]); err != nil {
+	check := checkHost
+	if method == http.MethodConnect {
+		check = checkConnect
+	}
+	if err := check(target, fields["host"]); err != nil {
 		return head{}, err
 	}
-	return parseLength(version, fields)
+	if err := checkServed(b, fields["expect"]); err != nil {
+		return head{}, err
+	}
+	h, err := parseLength(version, fields)
+	if method != http.MethodConnect || err != nil {
+		return h, err
+	}
+	if h.chunked || h.length > 0 {
+		return head{}, malformed("it is a CONNECT with a body")
+	}
+	return head{authority: target}, nil
 }
 
-func parseRequestLine(line string) (target, version string, err error) {
+// checkServed refuses what net/http's server answers by itself, so that nobody behind it sees the request.
+func checkServed(b []byte, expect []string) error {
+	if len(expect) > 1 || len(expect) == 1 && !strings.EqualFold(expect[0], "100-continue") {
+		return malformed("it expects something else than 100-continue")
+	}
+	// Its errors quote the whole target, and there are secrets in queries.
+	if _, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b))); err != nil {
+		return malformed("its target is no URL, or a header is none that HTTP knows")
+	}
+	return nil
+}
+
+func parseRequestLine(line string) (method, target, version string, err error) {
 	parts := strings.Split(line, " ")
 	if len(parts) != 3 || !isToken(parts[0]) {
-		return "", "", malformed("its first line is not METHOD TARGET HTTP/1.1")
+		return "", "", "", malformed("its first line is not METHOD TARGET HTTP/1.1")
 	}
-	target, version = parts[1], parts[2]
+	method, target, version = parts[0], parts[1], parts[2]
 	if version != "HTTP/1.1" && version != "HTTP/1.0" {
-		return "", "", malformed("its version is not HTTP/1.1")
+		return "", "", "", malformed("its version is not HTTP/1.1")
 	}
 	visible := func(r rune) bool { return r > ' ' && r < 0x7f }
 	if target == "" || strings.ContainsFunc(target, func(r rune) bool { return !visible(r) }) {
-		return "", "", malformed("its target is not plain ASCII")
+		return "", "", "", malformed("its target is not plain ASCII")
 	}
-	return target, version, nil
+	return method, target, version, nil
 }
 
 // parseFields returns each field's values by its name in lower case.
@@ -87,6 +116,19 @@ func checkHost(target string, hosts []string) error {
 	}
 	authority := absolute[:strings.IndexAny(absolute+"/", "/?#")]
 	if !strings.EqualFold(authority, hosts[0]) {
+		return malformed("its target and its Host disagree")
+	}
+	return nil
+}
+
+// checkConnect does the same for CONNECT, whose target is the authority. Some clients send no Host beside it, some
+// one without the port.
+func checkConnect(target string, hosts []string) error {
+	bare := target[:max(0, strings.LastIndexByte(target, ':'))]
+	switch {
+	case strings.ContainsFunc(target, func(r rune) bool { return !isHostRune(r) }):
+		return malformed("its target is not HOST:PORT")
+	case len(hosts) > 1, len(hosts) == 1 && !strings.EqualFold(hosts[0], target) && !strings.EqualFold(hosts[0], bare):
 		return malformed("its target and its Host disagree")
 	}
 	return nil

@@ -39,6 +39,24 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: bufio.NewReader(r), next: (*Reader).readHead}
 }
 
+// ReadConnect reads the head of a CONNECT request and returns its authority, as it was sent, and what was read behind
+// the head.
+func ReadConnect(r io.Reader) (authority string, rest []byte, err error) {
+	reader := NewReader(r)
+	if err := reader.readBlock(); err != nil {
+		return "", nil, err
+	}
+	head, err := parseHead(reader.line)
+	if err != nil {
+		return "", nil, err
+	}
+	if head.authority == "" {
+		return "", nil, malformed("it is not a CONNECT")
+	}
+	rest, _ = reader.in.Peek(reader.in.Buffered())
+	return head.authority, rest, nil
+}
+
 // Raw lets everything pass from now on: the connection has been upgraded to another protocol. It may be called
 // beside a Read.
 func (r *Reader) Raw() { r.raw.Store(true) }

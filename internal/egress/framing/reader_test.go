@@ -25,6 +25,7 @@ func ok() map[string]string {
 		"absolute form":    "GET http://A.test:80/ HTTP/1.1\r\nHost: a.test:80\r\n\r\n",
 		"a URL in a path":  "GET /http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
 		"a URL in a query": "GET /?u=http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+		"an expectation":   "POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\na",
 		"HTTP/1.0":         "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n",
 		"Latin-1":          start + "X: \xe9\t.\r\n\r\n",
 		"a long header":    start + "X: " + strings.Repeat("x", 60<<10) + "\r\n\r\n",
@@ -72,6 +73,11 @@ func refused() map[string]string {
 		"Unicode in Host":             "GET / HTTP/1.1\r\nHost: \uff41.test\r\n\r\n",
 		"a list of Hosts":             "GET / HTTP/1.1\r\nHost: a.test, b.test\r\n\r\n",
 		"no Host in HTTP/1.0":         "GET / HTTP/1.0\r\n\r\n",
+		"an escape of none":           "GET /%zz?secret HTTP/1.1\r\nHost: a.test\r\n\r\n",
+		"a target that is no URL":     "GET http://[a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+		"another expectation":         start + "Expect: 200-ok\r\n\r\n",
+		"two expectations":            start + "Expect: 100-continue\r\nExpect: 100-continue\r\n\r\n",
+		"a trailer of the head's":     "POST / HTTP/1.1\r\nHost: a.test\r\n" + chunked + "Trailer: Content-Length\r\n\r\n0\r\n\r\n",
 		"two Hosts":                   start + "Host: b.test\r\n\r\n",
 		"the same Host twice":         start + "Host: a.test\r\n\r\n",
 		"another host in the target":  "GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
@@ -215,6 +221,37 @@ func FuzzReader(f *testing.F) {
 			if err != nil {
 				return
 			}
+		}
+	})
+}
+
+func TestReadConnect(t *testing.T) {
+	for text, want := range map[string]string{
+		"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n":                   "a.test:443 ",
+		"CONNECT A.test:443 HTTP/1.0\r\n\r\n\x16\x03\x01":                           "A.test:443 \x16\x03\x01",
+		"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 0\r\n\r\nGET": "[::1]:443 GET",
+	} {
+		authority, rest, err := ReadConnect(strings.NewReader(text))
+		if got := authority + " " + string(rest); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "CONNECT", start + "\r\n", "CONNECT a.test:443 HTTP/1.1\r\nHost: b.test\r\n\r\n", "CONNECT a.test:443 HTTP/1.1\r\nHost:\r\n\r\n",
+		"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n", "CONNECT a@b:443 HTTP/1.1\r\n\r\n", "CONNECT a.test:x HTTP/1.1\r\n\r\n",
+		"CONNECT a.test:1 HTTP/1.1\r\nContent-Length: 1\r\n\r\n", "CONNECT a.test:1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "CONNECT a.test:1 HTTP/1.1\n\n",
+		"CONNECT a.test:1 HTTP/1.1\r\nX: " + strings.Repeat("x", MaxHead) + "\r\n\r\n"} {
+		if authority, _, err := ReadConnect(strings.NewReader(text)); err == nil {
+			t.Errorf("%.60q: %q", text, authority)
+		}
+	}
+}
+
+func FuzzReadConnect(f *testing.F) {
+	f.Add([]byte("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\nrest"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		authority, rest, err := ReadConnect(bytes.NewReader(b))
+		if err == nil && (!bytes.HasPrefix(b, []byte("CONNECT "+authority+" ")) || !bytes.HasSuffix(b, rest)) {
+			t.Fatalf("%q is a CONNECT to %q and %q", b, authority, rest)
 		}
 	})
 }
