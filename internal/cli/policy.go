@@ -229,18 +229,28 @@ func (a *app) policyOf(ctx context.Context, sb *state.Sandbox) (*policy.Policy, 
 	if !errors.Is(err, api.ErrNotRunning) {
 		return nil, err
 	}
-	store, err := a.store()
+	sources, err := a.sourcesOf(sb)
 	if err != nil {
 		return nil, err
+	}
+	return a.merged(sources)
+}
+
+// sourcesOf is what the next start of sb would make its policy of.
+func (a *app) sourcesOf(sb *state.Sandbox) (supervise.Sources, error) {
+	store, err := a.store()
+	if err != nil {
+		return supervise.Sources{}, err
 	}
 	ag, err := a.findAgent(sb.Agent)
 	if err != nil {
-		return nil, err
+		return supervise.Sources{}, err
 	}
-	sources, err := supervise.LoadSources(store, sb, ag)
-	if err != nil {
-		return nil, err
-	}
+	return supervise.LoadSources(store, sb, ag)
+}
+
+// merged is the policy, and tells what of the sources is not used.
+func (a *app) merged(sources supervise.Sources) (*policy.Policy, error) {
 	p, notices, err := sources.Policy()
 	for _, n := range notices {
 		a.note("%s", n)

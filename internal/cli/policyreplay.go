@@ -14,7 +14,6 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
-	"github.com/bailey-sandbox/bailey/internal/supervise"
 )
 
 type policyReplayOptions struct {
@@ -82,15 +81,7 @@ func (a *app) policyWith(sb *state.Sandbox, file string) (*policy.Policy, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", sandbox.ErrPolicy, err)
 	}
-	store, err := a.store()
-	if err != nil {
-		return nil, err
-	}
-	ag, err := a.findAgent(sb.Agent)
-	if err != nil {
-		return nil, err
-	}
-	sources, err := supervise.LoadSources(store, sb, ag)
+	sources, err := a.sourcesOf(sb)
 	if err != nil {
 		return nil, err
 	}
@@ -98,11 +89,7 @@ func (a *app) policyWith(sb *state.Sandbox, file string) (*policy.Policy, error)
 	if network.Default != "" && sb.Network != "none" {
 		sources.Record.Network = network.Default
 	}
-	p, notices, err := sources.Policy()
-	for _, n := range notices {
-		a.note("%s", n)
-	}
-	return p, err
+	return a.merged(sources)
 }
 
 func (a *app) showReplayed(r learn.Replayed) error {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/hostname"
@@ -77,17 +78,20 @@ func (s *Server) resolve(ctx context.Context, name hostname.Name) ([]netip.Addr,
 
 // permitted keeps the addresses that d opens. Its error is a refusal that names the first other one.
 func (s *Server) permitted(name hostname.Name, d policy.Decision, found []netip.Addr) ([]netip.Addr, error) {
-	own, err := s.hostAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the host's own addresses: %w", err)
-	}
+	own := sync.OnceValues(s.hostAddrs) // asks the kernel for more than a connection costs
 	var addrs []netip.Addr
 	var denied refusal
 	for _, addr := range found {
 		addr = addr.Unmap()
 		checked := d.CheckAddr(name, addr)
-		if checked.Verdict == policy.Allow && !d.Private && slices.Contains(own, addr) {
-			checked = policy.Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s leads to %s, an address of this host", name, addr)}
+		if checked.Verdict == policy.Allow && !d.Private {
+			hosts, err := own()
+			if err != nil {
+				return nil, fmt.Errorf("cannot list the host's own addresses: %w", err)
+			}
+			if slices.Contains(hosts, addr) {
+				checked = policy.Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s leads to %s, an address of this host", name, addr)}
+			}
 		}
 		if checked.Verdict == policy.Allow {
 			addrs = append(addrs, addr)
@@ -170,6 +174,10 @@ func interleave(addrs []netip.Addr) []netip.Addr {
 // returns the first connection. The others are ended before it returns. The address in an error's place
 // is the first one, for the record.
 func dialFirst(ctx context.Context, addrs []netip.Addr, port uint16, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, netip.Addr, error) {
+	if len(addrs) == 1 { // as most names have
+		conn, err := dial(ctx, netip.AddrPortFrom(addrs[0], port))
+		return conn, addrs[0], err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {

@@ -94,6 +94,7 @@ func (s *Server) connectFlow(ctx context.Context, f *flow, decision policy.Decis
 	if d := f.ahead; d != nil && d.decision == decision && d.used.CompareAndSwap(false, true) {
 		return d.conn, d.addr, d.err
 	}
+	f.ahead.close()
 	return s.connect(ctx, f.target, decision)
 }
 

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -57,7 +59,7 @@ func (w *web) serve(name string, port uint16, handle http.HandlerFunc) {
 	speaks.SetHTTP1(true)
 	speaks.SetHTTP2(true)
 	speaks.SetUnencryptedHTTP2(true)
-	server := &http.Server{Protocols: &speaks, TLSConfig: &tls.Config{Certificates: []tls.Certificate{*leaf}},
+	server := &http.Server{Protocols: &speaks, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{Certificates: []tls.Certificate{*leaf}},
 		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			w.mu.Lock()
 			w.seen = append(w.seen, r)

@@ -17,6 +17,9 @@ import (
 // queueNumber is the one queue of the gateway's namespace.
 const queueNumber = 0
 
+// queueBuffer is for all that may wait in the queue, in bytes: the kernel counts about 1,300 for a packet.
+const queueBuffer = 2 << 20
+
 // What the kernel calls the parts of its queue's messages (linux/netfilter/nfnetlink_queue.h).
 const (
 	queuePacket  = unix.NFNL_SUBSYS_QUEUE << 8
@@ -117,6 +120,10 @@ func openQueue() (*os.File, error) {
 	if err == nil {
 		// What does not fit into the socket is dropped, and comes again; that needs no error for the next one.
 		err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_NO_ENOBUFS, 1)
+	}
+	if err == nil {
+		// As much as the kernel grants, for many connections that begin at once.
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, queueBuffer)
 	}
 	if err == nil {
 		err = configureQueue(fd)

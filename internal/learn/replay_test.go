@@ -38,6 +38,7 @@ func TestReplay(t *testing.T) {
 		"a rule is narrower":         {`{allow: [{host: a.test, methods: [GET]}, "tcp:db.test:5432"]}`, `1x allow→deny a.test:443 POST/y by ""`},
 		"a rule denies":              {`{allow: [a.test, "tcp:db.test:5432"], deny: [a.test]}`, "2x allow→deny a.test:443 GET/x by \"a.test\"\n1x allow→deny a.test:443 POST/y by \"a.test\""},
 		"a rule allows more":         {`{allow: [a.test, "tcp:db.test:5432", more.test]}`, `1x deny→allow more.test:443  by "more.test"`},
+		"the default asks":           {`{default: ask, allow: [a.test, "tcp:db.test:5432"]}`, `1x deny→ask more.test:443  by ""`},
 		"the default allows":         {`{default: allow}`, `1x deny→allow more.test:443  by ""`},
 		"what was unread is read":    {`{allow: [a.test, "db.test:5432"]}`, "1x not judged: " + whyUnread},
 		"what was read goes unread":  {`{allow: ["tunnel:a.test", "tcp:db.test:5432"]}`, ""},
@@ -81,7 +82,7 @@ func TestReplayGuessesNothing(t *testing.T) {
 	s.events[len(s.events)-1].Addr = "10.0.0.1"
 	s.event(audit.KindConnect, conn, d.NotHTTP())
 	s.event(audit.KindRequest, conn, policy.Decision{Reason: "its target is not plain ASCII"})
-	s.events = append(s.events, audit.Event{Kind: "ask", Verdict: "ask"}, audit.Event{Kind: audit.KindRequest, Verdict: "ask", Host: "a.test", Port: 443})
+	s.events = append(s.events, audit.Event{Kind: "later", Verdict: "deny"}, audit.Event{Kind: audit.KindRequest, Verdict: "ask", Host: "a.test", Port: 443})
 	r, got := s.replay(`{allow: [{host: a.test, paths: ["/y/**"]}, more.test]}`)
 	want := []string{"1x not judged: " + whyQuestion, "1x not judged: " + whyAddress, "2x not judged: " + whyOther, "1x not judged: " + whyRedacted}
 	if got != strings.Join(want, "\n") || r.Skipped != 2 || r.Judged != 0 {

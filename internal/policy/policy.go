@@ -111,15 +111,6 @@ func (p *Policy) Decide(req Request) Decision {
 	return d
 }
 
-// denial is the refusal by r, which denies what subject says.
-func (r *Rule) denial(p *Policy, req Request, subject string) Decision {
-	d := Decision{Rule: r.String(), Why: r.Why, Reason: fmt.Sprintf("%s denied by rule %s", subject, r.cited()), policy: p, req: req}
-	if r.Why != "" {
-		d.Reason += ": " + r.Why
-	}
-	return d
-}
-
 // unspoken is the verdict on req where no rule speaks of it. Addresses inside have to be named, and nobody is asked
 // about the name of one.
 func (p *Policy) unspoken(req Request) Verdict {

@@ -61,7 +61,7 @@ func TestBadCommandLinesAreRefused(t *testing.T) {
 		{"a rule that is a URL", []string{"run", "--allow", "https://a.test/x", "shell", "."}, "write HOST or HOST:PORT", false},
 		{"a rule for everything", []string{"run", "--allow", "*", "shell", "."}, "*", false},
 		{"a rule with a bad port", []string{"run", "--allow", "a.test:99999", "shell", "."}, "99999", false},
-		{"an unknown kind of network", []string{"run", "--network", "open", "shell", "."}, "choose deny, allow or none", true},
+		{"an unknown kind of network", []string{"run", "--network", "open", "shell", "."}, "choose deny, ask, allow or none", true},
 		{"memory that is no size", []string{"run", "--memory", "lots", "shell", "."}, "lots", false},
 		{"a time that is none", []string{"run", "--timeout", "soon", "shell", "."}, "soon", false},
 		{"a missing volume", []string{"run", "-v", src + "/nowhere", "shell", "."}, "does not exist", true},

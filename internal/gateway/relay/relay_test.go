@@ -334,7 +334,9 @@ func TestFlowsAreBounded(t *testing.T) {
 
 // TestGarbage is what a helper says that somebody inside has taken over.
 func TestGarbage(t *testing.T) {
-	yamuxHead := func(flags byte, id byte, length byte) []byte { return []byte{0, 0, 0, flags, 0, 0, 0, id, 0, 0, 0, length} }
+	yamuxHead := func(flags byte, id byte, length byte) []byte {
+		return []byte{0, 0, 0, flags, 0, 0, 0, id, 0, 0, 0, length}
+	}
 	unknown := append(yamuxHead(1, 1, headerSize), make([]byte, headerSize)...)
 	long := append(append(yamuxHead(1, 1, headerSize+frameSize), header{kind: kindDatagrams}.encode()...), 0, 0, 0, 0, 0xff, 0xff)
 	for name, text := range map[string][]byte{
