@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -161,7 +162,11 @@ func (a *app) answerBoard(ctx context.Context, b *board) error {
 	say := func(format string, args ...any) { fmt.Fprintf(out, "\r\x1b[2K"+format, args...) }
 	passed := map[string]bool{} // by esc
 	for {
-		list := slices.DeleteFunc(b.open(), func(q asked) bool { return passed[q.name()] })
+		list := b.open()
+		maps.DeleteFunc(passed, func(name string, _ bool) bool { // a sandbox that is restarted counts anew
+			return !slices.ContainsFunc(list, func(q asked) bool { return q.name() == name })
+		})
+		list = slices.DeleteFunc(list, func(q asked) bool { return passed[q.name()] })
 		if len(list) == 0 {
 			say("waiting for questions; ctrl-c ends")
 			if a.idle(ctx, raw.keys, b) {
