@@ -3,6 +3,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -18,7 +19,12 @@ const Cut = "…"
 // escaped: C1 controls reach terminals, U+2028 ends lines for some readers, and bidirectional overrides
 // or zero-width characters make a name look like another.
 func line(e Event) ([]byte, error) {
-	e.Path = RedactPath(e.Path)
+	path := readable(e.Path)
+	redacted := RedactPath(path)
+	if len(path) < len(e.Path) {
+		redacted += Cut
+	}
+	e.Path = redacted
 	for _, text := range []*string{&e.Host, &e.Addr, &e.Type, &e.Method, &e.Path, &e.Verdict, &e.Rule, &e.Reason, &e.Error, (*string)(&e.Kind)} {
 		*text = clip(*text)
 	}
@@ -39,6 +45,20 @@ func line(e Event) ([]byte, error) {
 		}
 	}
 	return append(out, '\n'), nil
+}
+
+// readable is as much of a path as is looked at for secrets: more than is kept, and not so much that looking costs.
+// It ends between two segments where it can, so that no half of a token is left.
+func readable(path string) string {
+	const most = 4 * maxText
+	if len(path) <= most {
+		return path
+	}
+	path = path[:most]
+	if i := strings.LastIndexByte(path, '/'); i > maxText {
+		path = path[:i+1]
+	}
+	return path
 }
 
 // clip cuts s to maxText bytes without splitting a character.

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -72,10 +74,14 @@ func TestRedactPathLeavesWhatIsNone(t *testing.T) {
 // What is redacted is the whole path's, before it is cut, and is nowhere else in the line.
 func TestSecretsInPathsAreNotInLines(t *testing.T) {
 	token := "ghp_" + secret(36)
-	for _, path := range []string{"/" + token, strings.Repeat("/a", maxText/2-10) + "/" + token, "/" + token + strings.Repeat("/a", 5000)} {
+	for _, path := range []string{strings.Repeat("/"+token, 95) + strings.Repeat("/a", 20) + "/" + token + strings.Repeat("/a", 9000), "/" + token + strings.Repeat("x", 60000), "/" + token, strings.Repeat("/a", maxText/2-10) + "/" + token, "/" + token + strings.Repeat("/a", 5000)} {
 		text, err := line(Event{Kind: KindRequest, Method: "GET", Path: path})
-		if err != nil || strings.Contains(string(text), token[:10]) {
+		var e Event
+		if err := errors.Join(err, json.Unmarshal(text, &e)); err != nil || strings.Contains(string(text), token[:10]) {
 			t.Errorf("%s, %v", text, err)
+		}
+		if long := len(path) > 4*maxText; long != strings.HasSuffix(e.Path, Cut) || Whole(e.Path) {
+			t.Errorf("of %d bytes it has %s", len(path), e.Path)
 		}
 	}
 }

@@ -83,11 +83,14 @@ func (a *app) policyLs(ctx context.Context, sb *state.Sandbox, asJSON bool) erro
 		}
 		rows = append(rows, []string{r.Verdict, r.Text, origin, r.Why})
 	}
-	rest := "no rule names it"
-	if sb.Network == "none" {
+	source, rest := "--network "+sb.Network, "no rule names it"
+	switch {
+	case sb.Network == "none":
 		rest = "the sandbox has no network"
+	case sb.Network != shown.Default:
+		source = "bailey.yaml" // which can close it further
 	}
-	rows = append(rows, []string{shown.Default, "everything else", "--network " + sb.Network, rest})
+	rows = append(rows, []string{shown.Default, "everything else", source, rest})
 	return a.table([]string{"VERDICT", "RULE", "SOURCE", "REASON"}, rows)
 }
 

@@ -59,7 +59,7 @@ func (a *app) policyLearn(ctx context.Context, sb *state.Sandbox, asJSON bool) e
 	}{
 		{proposal.BuiltIn, "decisions left out, because the agent's own rules allow them anyway"},
 		{proposal.Inside, "decisions left out, because they led to addresses inside, which are for you to name"},
-		{proposal.Denied, "decisions left out, because a rule denies them"},
+		{proposal.Denied, "decisions left out, because a rule or a human denies them"},
 		{proposal.Other, "refusals left out, because no rule was missing there"},
 		{proposal.Beyond, "decisions or rules left out, because a configuration may not have so many"},
 		{proposal.Skipped, "lines of the record left out, because they are damaged or not known to this bailey"},

@@ -62,15 +62,20 @@ func place(q api.Question) string {
 	return vt.OneLine(net.JoinHostPort(q.Host, fmt.Sprint(q.Port)))
 }
 
-// wish is what the sandbox wants to say there, in its own words.
+// wish is what the sandbox wants to say there, in its own words, as many as fit a line.
 func wish(q api.Question) string {
+	const most = 60
 	if q.Protocol != "http" {
 		return "any protocol"
 	}
 	if q.Method == "" {
 		return "several requests"
 	}
-	return vt.OneLine(strings.TrimSpace(q.Method + " " + q.Path))
+	text := []rune(vt.OneLine(strings.TrimSpace(q.Method + " " + q.Path)))
+	if len(text) > most {
+		return string(text[:most-1]) + "…"
+	}
+	return string(text)
 }
 
 // promptLine asks about q in at most width characters. Of the sandbox's words only the host and port are in it.

@@ -96,6 +96,10 @@ func TestWhatASandboxWantsIsEscaped(t *testing.T) {
 	if got := wish(q); strings.ContainsAny(got, "\x1b\a\u202e") || !strings.HasPrefix(got, "GET /") {
 		t.Errorf("it wants %q", got)
 	}
+	q.Path = "/" + strings.Repeat("x", 10000)
+	if got := wish(q); length(got) > 60 {
+		t.Errorf("it wants %d characters", length(got))
+	}
 	if got := place(api.Question{Host: "a\x1b[2J", Port: 1}); strings.Contains(got, "\x1b") {
 		t.Errorf("its place is %q", got)
 	}

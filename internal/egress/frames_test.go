@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -35,23 +36,20 @@ func newFrames(t testing.TB, conn net.Conn) *frames {
 	return f
 }
 
-// head is the head of a GET of https://good.test/, with those fields changed.
+// head is the head of a GET of https://good.test/, with those fields: pseudo-fields replace, others come behind.
 func (f *frames) head(fields ...string) []byte {
 	f.block.Reset()
-	all := []string{":method", "GET", ":scheme", "https", ":authority", "good.test", ":path", "/"}
+	pseudo := []string{":method", "GET", ":scheme", "https", ":authority", "good.test", ":path", "/"}
+	var rest []string
 	for i := 0; i < len(fields); i += 2 {
-		known := false
-		for j := 0; j < len(all); j += 2 {
-			if all[j] == fields[i] {
-				all[j+1], known = fields[i+1], true
-			}
-		}
-		if !known {
-			all = append(all, fields[i], fields[i+1])
+		if at := slices.Index(pseudo, fields[i]); at >= 0 {
+			pseudo[at+1] = fields[i+1]
+		} else {
+			rest = append(rest, fields[i:i+2]...)
 		}
 	}
-	for i := 0; i < len(all); i += 2 {
-		_ = f.encoder.WriteField(hpack.HeaderField{Name: all[i], Value: all[i+1]})
+	for all := append(pseudo, rest...); len(all) > 0; all = all[2:] {
+		_ = f.encoder.WriteField(hpack.HeaderField{Name: all[0], Value: all[1]})
 	}
 	return f.block.Bytes()
 }
@@ -72,4 +70,16 @@ func (f *frames) until(want http2.FrameType) http2.Frame {
 			return frame
 		}
 	}
+}
+
+// statusOf reads an answer's status.
+func statusOf(h *http2.HeadersFrame) string {
+	status := ""
+	d := hpack.NewDecoder(4096, func(f hpack.HeaderField) {
+		if f.Name == ":status" {
+			status = f.Value
+		}
+	})
+	_, _ = d.Write(h.HeaderBlockFragment())
+	return status
 }

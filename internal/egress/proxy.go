@@ -43,7 +43,7 @@ func (s *Server) serveProxy(ctx context.Context, f *flow) {
 // serveConnect serves f as the flow that it would have been without the proxy.
 func (s *Server) serveConnect(ctx context.Context, f *flow, conn *replayed) {
 	_ = f.SetReadDeadline(time.Now().Add(headTimeout))
-	authority, rest, err := framing.ReadConnect(conn)
+	authority, rest, err := framing.ReadConnect(conn, &s.heads)
 	_ = f.SetReadDeadline(time.Time{})
 	var target policy.Request
 	if err == nil {
@@ -73,7 +73,7 @@ func (s *Server) serveForward(ctx context.Context, f *flow, conn *replayed) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer context.AfterFunc(ctx, func() { reset(f.Conn) })()
-	in := newStream(conn, false)
+	in := newStream(conn, false, &s.heads)
 	h := &forward{ctx: ctx, end: end, s: s, f: f, in: in}
 	in.malformed = func(err error) { _ = s.record(f.proxyEvent("", err.Error())) }
 	serveHTTP(ctx, in, false, h, nil)

@@ -185,7 +185,7 @@ func (q *Questions) Answer(id uint64, v policy.Verdict) bool {
 		return false
 	}
 	for w := range o.waiters {
-		d := w.decision.Rejected("a human has denied it this once")
+		d := w.decision.Rejected(policy.ByHuman)
 		if v == policy.Allow {
 			d = w.decision.Approved()
 		}

@@ -27,14 +27,23 @@ const (
 	// idleTimeout is how long a connection may be without a request. It is longer than most servers', so that
 	// those decide.
 	idleTimeout = 10 * time.Minute
-	// maxStreamsHTTP2 is how many requests one HTTP/2 connection may have open.
+	// maxRequests is how many requests one sandbox may have open. Each holds up to a few hundred KiB, and a connection
+	// outside.
+	maxRequests = 512
+	// maxStreamsHTTP2 is how many of them one HTTP/2 connection may have open.
 	maxStreamsHTTP2 = 250
+	// maxFrame is the longest HTTP/2 frame that is read, in bytes: the least that may be. Each connection holds one.
+	maxFrame = 16 << 10
+	// uploadBuffer is how much of one request's body is held, and uploadBuffers of all on one HTTP/2 connection. The
+	// sandbox is no distance away, so more would make nothing faster.
+	uploadBuffer  = 256 << 10
+	uploadBuffers = 1 << 20
 )
 
 // serveRequests judges the requests on conn, which is f without its TLS, one by one, until it ends. Each that is
 // allowed goes to f's target, over connections that nobody else uses. Where decision denies, none is.
 func (s *Server) serveRequests(ctx context.Context, f *flow, decision policy.Decision, conn net.Conn, scheme string, http2 bool) {
-	in := newStream(conn, http2)
+	in := newStream(conn, http2, &s.heads)
 	h := s.newRequests(ctx, f, decision, in, scheme, http2)
 	in.malformed = h.refuseMalformed
 	serveHTTP(ctx, in, http2, h, h.refuseFrames)
@@ -43,7 +52,7 @@ func (s *Server) serveRequests(ctx context.Context, f *flow, decision policy.Dec
 
 // newRequests is the handler of the requests to f's target in in, about which decision was made as a whole.
 func (s *Server) newRequests(ctx context.Context, f *flow, decision policy.Decision, in *stream, scheme string, http2 bool) *requests {
-	h := &requests{ctx: ctx, s: s, f: f, decision: decision, scheme: scheme, http2: http2, in: in, transports: map[bool]*http.Transport{},
+	h := &requests{ctx: ctx, s: s, f: f, decision: decision, scheme: scheme, http2: http2, in: in, transports: map[bool]*http.Transport{}, conns: map[*outside]bool{},
 		outBefore: in.out.Load(), inBefore: in.in.Load()}
 	h.proxy = &httputil.ReverseProxy{Rewrite: h.rewrite, Transport: h, FlushInterval: -1,
 		ModifyResponse: cleanResponse, ErrorHandler: h.failed, ErrorLog: log.New(io.Discard, "", 0)}
@@ -53,7 +62,7 @@ func (s *Server) newRequests(ctx context.Context, f *flow, decision policy.Decis
 // finish waits for the last request, and records the end, or the refusal where no request has told of it.
 func (h *requests) finish() {
 	h.running.Wait()
-	h.closeIdle()
+	h.closeOutside()
 	e := h.f.event(h.decision)
 	switch {
 	case !h.decision.Denies():
@@ -71,7 +80,8 @@ func serveHTTP(ctx context.Context, in *stream, http2 bool, h http.Handler, malf
 	speaks.SetUnencryptedHTTP2(http2) // its TLS, if any, has been taken off
 	server := &http.Server{Handler: h, Protocols: &speaks, BaseContext: func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: framing.MaxHead,
-		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreamsHTTP2, CountError: malformed},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreamsHTTP2, MaxReadFrameSize: maxFrame, MaxReceiveBufferPerStream: uploadBuffer,
+			MaxReceiveBufferPerConnection: uploadBuffers, WriteByteTimeout: stallTimeout, CountError: malformed},
 		DisableGeneralOptionsHandler: true, ErrorLog: log.New(io.Discard, "", 0)}
 	_ = server.Serve(&once{conn: in})
 }
@@ -93,6 +103,8 @@ type requests struct {
 
 	mu         sync.Mutex
 	transports map[bool]*http.Transport // by whether private addresses are open
+	conns      map[*outside]bool        // that are open
+	finished   bool
 }
 
 // judged is what a request's context carries to the transport.
@@ -103,7 +115,12 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.running.Add(1)
 	defer h.running.Done()
 	began := time.Now()
+	open := h.s.requests.Add(1)
+	defer h.s.requests.Add(-1)
 	status, decision := h.judge(r)
+	if most := min(maxRequests, h.s.maxFlows()); decision.Verdict == policy.Allow && open > most {
+		status, decision = http.StatusServiceUnavailable, policy.Decision{Reason: fmt.Sprintf("the sandbox already has %d requests open", most)}
+	}
 	e := h.event(r, decision)
 	if decision.Verdict != policy.Allow {
 		e.Status = status
@@ -118,16 +135,32 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case decision.Verdict != policy.Allow:
 		writeError(w, r, status, decision.Reason, decision.Cure)
 	default:
-		body := &countedBody{ReadCloser: r.Body}
-		r.Body = body
-		answer := &countedAnswer{ResponseWriter: w, raw: h.in.raw}
-		defer func() {
-			e.Kind, e.Time, e.Reason, e.Duration = audit.KindResponse, time.Time{}, "", time.Since(began)
-			e.Status, e.BytesOut, e.BytesIn, e.Error = answer.status, body.n.Load(), answer.n, answer.err
-			_ = h.s.record(e)
-		}()
-		h.proxy.ServeHTTP(answer, r.WithContext(context.WithValue(r.Context(), judged{}, decision)))
+		h.pass(w, r, decision, e, began)
 	}
+}
+
+// pass sends an allowed request on, and records how it ended.
+func (h *requests) pass(w http.ResponseWriter, r *http.Request, decision policy.Decision, e audit.Event, began time.Time) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), judged{}, decision))
+	defer cancel(nil)
+	body := &countedBody{ReadCloser: r.Body, stall: newStall(func() { cancel(errStalled) })}
+	defer body.stall.close()
+	answer := &countedAnswer{ResponseWriter: w, raw: h.in.raw, stall: newStall(func() {
+		cancel(errStalled)
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
+	})}
+	defer answer.stall.close()
+	defer func() {
+		e.Kind, e.Time, e.Reason, e.Duration = audit.KindResponse, time.Time{}, "", time.Since(began)
+		e.Status, e.BytesOut, e.BytesIn, e.Error = answer.status, body.n.Load(), answer.n, answer.err
+		if context.Cause(ctx) == errStalled {
+			e.Error = errStalled.Error()
+		}
+		_ = h.s.record(e)
+	}()
+	r = r.WithContext(ctx)
+	r.Body = body
+	h.proxy.ServeHTTP(answer, r)
 }
 
 // judge asks the policy, unless r is a request that no policy could allow on this connection.
@@ -222,20 +255,32 @@ func (h *requests) failed(w http.ResponseWriter, r *http.Request, err error) {
 	writeError(w, r, http.StatusBadGateway, "bailey allows this request, but "+h.f.target.String()+" cannot be reached: "+reason, "")
 }
 
+// countedBody is stalled while nobody asks for more of it.
 type countedBody struct {
 	io.ReadCloser
-	n atomic.Int64
+	n     atomic.Int64
+	stall *stall
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
+	b.stall.stop()
 	n, err := b.ReadCloser.Read(p)
 	b.n.Add(int64(n))
+	if err == nil {
+		b.stall.start()
+	}
 	return n, err
 }
 
-// countedAnswer notes what the target answered.
+func (b *countedBody) Close() error {
+	b.stall.stop()
+	return b.ReadCloser.Close()
+}
+
+// countedAnswer notes what the target answered. It is stalled while a Write lasts.
 type countedAnswer struct {
 	http.ResponseWriter
+	stall  *stall
 	raw    func()
 	status int
 	n      int64
@@ -262,6 +307,8 @@ func (a *countedAnswer) WriteHeader(status int) {
 }
 
 func (a *countedAnswer) Write(p []byte) (int, error) {
+	a.stall.start()
+	defer a.stall.stop()
 	n, err := a.ResponseWriter.Write(p)
 	a.n += int64(n)
 	return n, err

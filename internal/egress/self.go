@@ -19,7 +19,7 @@ const maxWish = 4 << 10
 // serveSelf answers at selfName, where programs inside learn what is allowed and can ask for more. It grants
 // nothing: what they ask for goes into the record, for a human to read.
 func (s *Server) serveSelf(ctx context.Context, f *flow) {
-	in := newStream(f.Conn, false)
+	in := newStream(f.Conn, false, &s.heads)
 	in.malformed = func(error) {}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.listAllowed)

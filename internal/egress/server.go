@@ -31,6 +31,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/audit"
 	"github.com/bailey-sandbox/bailey/internal/certs"
+	"github.com/bailey-sandbox/bailey/internal/egress/framing"
 	"github.com/bailey-sandbox/bailey/internal/gateway"
 	"github.com/bailey-sandbox/bailey/internal/hostname"
 	"github.com/bailey-sandbox/bailey/internal/policy"
@@ -73,9 +74,12 @@ type Server struct {
 	asked   Questions
 	flows   atomic.Int64 // open now
 	taught  atomic.Int64 // of them, those that are refused and are told so
-	open    registry
-	ahead   ahead
-	lastID  atomic.Uint64
+	// Requests that are open now, and what they may hold of long heads together.
+	requests atomic.Int64
+	heads    framing.Budget
+	open     registry
+	ahead    ahead
+	lastID   atomic.Uint64
 }
 
 // Serve judges everything that src yields, until ctx ends or src is closed, which is no error. Then it

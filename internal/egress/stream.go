@@ -22,10 +22,11 @@ type stream struct {
 	doubt     sync.Once
 }
 
-func newStream(conn net.Conn, http2 bool) *stream {
+// newStream takes what long heads hold out of heads.
+func newStream(conn net.Conn, http2 bool, heads *framing.Budget) *stream {
 	s := &stream{Conn: conn, ended: make(chan struct{})}
 	if !http2 {
-		s.requests = framing.NewReader(conn)
+		s.requests = framing.NewReader(conn, heads)
 	}
 	return s
 }
@@ -56,7 +57,12 @@ func (s *stream) raw() {
 func (s *stream) CloseWrite() error { return gateway.Flow{Conn: s.Conn}.CloseWrite() }
 
 func (s *stream) Close() error {
-	s.end.Do(func() { close(s.ended) })
+	s.end.Do(func() {
+		close(s.ended)
+		if s.requests != nil {
+			s.requests.Close()
+		}
+	})
 	return s.Conn.Close()
 }
 

@@ -3,15 +3,23 @@ package egress
 import (
 	"context"
 	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/policy"
 )
 
-// maxAnswerHead is the largest head of an answer, in bytes.
-const maxAnswerHead = 256 << 10
+const (
+	// maxAnswerHead is the largest head of an answer, in bytes.
+	maxAnswerHead = 256 << 10
+	// downloadBuffer is how much of one answer is held for a client that does not read, over HTTP/2, where it bounds
+	// the speed as well: 20 MB/s at 50 ms. DownloadBuffers is the same for all answers on one connection.
+	downloadBuffer  = 1 << 20
+	downloadBuffers = 16 << 20
+)
 
 // transport is the way to the target for a request that d allows. It speaks what the sandbox's connection speaks,
 // or HTTP/1 where the target has no HTTP/2. There are two, so that a request that only a rule for public
@@ -34,7 +42,10 @@ func (h *requests) transport(d policy.Decision) *http.Transport {
 			defer cancel()
 			defer context.AfterFunc(h.ctx, cancel)()
 			conn, _, err := h.s.dial(ctx, h.f, d)
-			return conn, err
+			if err != nil {
+				return nil, err
+			}
+			return h.keep(conn)
 		},
 		// Whatever the client inside checks: the host's roots, and the name that was judged.
 		TLSClientConfig:        &tls.Config{ServerName: serverName(h.f.target), RootCAs: h.s.Roots, MinVersion: tls.VersionTLS12},
@@ -43,16 +54,49 @@ func (h *requests) transport(d policy.Decision) *http.Transport {
 		IdleConnTimeout:        time.Minute,
 		DisableCompression:     true, // the body stays as it is
 		MaxResponseHeaderBytes: maxAnswerHead,
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: downloadBuffer, MaxReceiveBufferPerConnection: downloadBuffers,
+			MaxReadFrameSize: maxFrame, WriteByteTimeout: stallTimeout},
 	}
 	return h.transports[d.Private]
 }
 
-// closeIdle gives up the connections that no request uses, and keeps others from becoming idle.
-func (h *requests) closeIdle() {
+// outside is a connection to the target that ends with the sandbox's.
+type outside struct {
+	net.Conn
+	of *requests
+}
+
+func (h *requests) keep(conn net.Conn) (net.Conn, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, t := range h.transports {
+	if h.finished {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	o := &outside{conn, h}
+	h.conns[o] = true
+	return o, nil
+}
+
+func (o *outside) Close() error {
+	o.of.mu.Lock()
+	delete(o.of.conns, o)
+	o.of.mu.Unlock()
+	return o.Conn.Close()
+}
+
+// closeOutside ends the connections to the target. The transports would keep those that have just become idle for a
+// while, and a sandbox that opens and closes connections would make that many.
+func (h *requests) closeOutside() {
+	h.mu.Lock()
+	h.finished = true
+	transports, conns := slices.Collect(maps.Values(h.transports)), slices.Collect(maps.Keys(h.conns))
+	h.mu.Unlock()
+	for _, t := range transports {
 		t.CloseIdleConnections()
+	}
+	for _, c := range conns {
+		_ = c.Close()
 	}
 }
 

@@ -73,7 +73,7 @@ func (c *collector) take(d decision) {
 
 func (c *collector) takeRefused(d decision) {
 	switch {
-	case d.cause == byRule:
+	case d.cause == byRule, d.cause == byHuman:
 		c.out.Denied++
 		return
 	case d.cause == otherwise:
@@ -91,7 +91,6 @@ func (c *collector) takeRefused(d decision) {
 		c.out.Denied++
 	case isInside(d.req):
 		c.out.Inside++
-	case d.question && d.Type != "A": // asked beside the one for A
 	default:
 		if d.req.Method == "" && policy.RawPort(at.port) {
 			at.protocol = policy.TCP

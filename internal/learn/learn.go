@@ -33,7 +33,7 @@ type Proposal struct {
 	// What was left out, by decisions.
 	BuiltIn uint64 `json:"built_in,omitempty"` // the agent's own rules allow it anyway
 	Inside  uint64 `json:"inside,omitempty"`   // it led to addresses inside
-	Denied  uint64 `json:"denied,omitempty"`   // a rule denies it
+	Denied  uint64 `json:"denied,omitempty"`   // a rule denies it, or a human has
 	Other   uint64 `json:"other,omitempty"`    // refused for what no rule would change
 	Beyond  uint64 `json:"beyond,omitempty"`   // it would be more rules than a configuration may have
 	Skipped uint64 `json:"skipped,omitempty"`  // lines that are damaged or unknown

@@ -38,6 +38,7 @@ func TestReplay(t *testing.T) {
 		"a rule is narrower":         {`{allow: [{host: a.test, methods: [GET]}, "tcp:db.test:5432"]}`, `1x allow→deny a.test:443 POST/y by ""`},
 		"a rule denies":              {`{allow: [a.test, "tcp:db.test:5432"], deny: [a.test]}`, "2x allow→deny a.test:443 GET/x by \"a.test\"\n1x allow→deny a.test:443 POST/y by \"a.test\""},
 		"a rule allows more":         {`{allow: [a.test, "tcp:db.test:5432", more.test]}`, `1x deny→allow more.test:443  by "more.test"`},
+		"the default asks":           {`{default: ask, allow: [a.test, "tcp:db.test:5432"]}`, `1x deny→ask more.test:443  by ""`},
 		"the default allows":         {`{default: allow}`, `1x deny→allow more.test:443  by ""`},
 		"what was unread is read":    {`{allow: [a.test, "db.test:5432"]}`, "1x not judged: " + whyUnread},
 		"what was read goes unread":  {`{allow: ["tunnel:a.test", "tcp:db.test:5432"]}`, ""},

@@ -24,6 +24,7 @@ const (
 	otherwise cause = iota // for what it was or where it led; no rule about it would change that
 	byRule                 // a rule denies it
 	missing                // no rule allows it
+	byHuman                // nor does any, and a human who was asked has denied it
 )
 
 // decision is one of a record's decisions as it can be looked at again.
@@ -70,7 +71,7 @@ func (w *walk) decision(e audit.Event) (decision, bool) {
 	case audit.KindClose:
 		delete(w.flows, e.Flow)
 		return decision{}, false
-	case audit.KindResponse, audit.KindWish:
+	case audit.KindResponse, audit.KindWish, audit.KindAsk:
 		return decision{}, false
 	case audit.KindConnect, audit.KindRequest, audit.KindDNS:
 	default:
@@ -122,8 +123,10 @@ func causeOf(e audit.Event) cause {
 		return otherwise
 	case strings.Contains(e.Reason, " is denied by rule "):
 		return byRule
-	case strings.HasPrefix(e.Reason, "no rule "):
-		return missing
+	case !strings.HasPrefix(e.Reason, "no rule "):
+		return otherwise
+	case strings.HasSuffix(e.Reason, policy.ByHuman):
+		return byHuman
 	}
-	return otherwise
+	return missing
 }

@@ -25,6 +25,9 @@ func (d Decision) Approved() Decision {
 	return d
 }
 
+// ByHuman is why a question was rejected that a human has answered so.
+const ByHuman = "a human has denied it this once"
+
 // Rejected turns d, if it is a question, into a refusal. why goes on with the sentence that is its reason.
 func (d Decision) Rejected(why string) Decision {
 	if d.Verdict == Ask {

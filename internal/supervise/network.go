@@ -24,9 +24,10 @@ func network(r state.Record) sandbox.Network {
 }
 
 // maxFlows is how many connections a sandbox may have open when this process may have that many files: each takes
-// up to six. What is set aside is for clients and the supervisor's own, which a sandbox must not be able to starve.
+// up to six. What is set aside is for requests beyond one on a connection, of which there are no more than 512, and for
+// clients and the supervisor's own, which a sandbox must not be able to starve.
 func maxFlows(files uint64) int {
-	const enough, perFlow, aside = 4096, 6, 256
+	const enough, perFlow, aside = 4096, 6, 512 + 256
 	return max(1, int(min(files-min(aside, files/2), enough*perFlow)/perFlow))
 }
 

@@ -47,7 +47,7 @@ func TestConnectionsLeaveFilesForTheSupervisor(t *testing.T) {
 	for _, c := range []struct {
 		files uint64
 		want  int
-	}{{0, 1}, {10, 1}, {256, 21}, {1024, 128}, {1 << 20, 4096}, {math.MaxUint64, 4096}} {
+	}{{0, 1}, {10, 1}, {256, 21}, {1024, 85}, {1 << 20, 4096}, {math.MaxUint64, 4096}} {
 		if got := maxFlows(c.files); got != c.want {
 			t.Errorf("with %d files there may be %d connections, want %d", c.files, got, c.want)
 		}

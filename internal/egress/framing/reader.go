@@ -12,11 +12,20 @@ import (
 	"sync/atomic"
 )
 
-// Limits in bytes. The first is one head or trailer, the second one line that introduces a chunk.
+// Limits in bytes. The first is one head or trailer, the second what nearly all heads are shorter than, the third one
+// line that introduces a chunk.
 const (
 	MaxHead      = 64 << 10
+	shortHead    = 8 << 10
 	maxChunkLine = 18 // sixteen digits and CRLF
 )
+
+// maxLong is how many heads of one Budget may be longer than shortHead at one time, before they have come to their
+// end: 8 MiB. A head is on its way for moments, unless somebody holds it back.
+const maxLong = 128
+
+// Budget bounds what Readers that share it hold of heads. The zero Budget is whole.
+type Budget struct{ long atomic.Int64 }
 
 // ErrMalformed is what Read's errors about the sandbox's requests wrap.
 var ErrMalformed = errors.New("malformed request")
@@ -32,17 +41,49 @@ type Reader struct {
 	then func(*Reader) error // what comes behind data
 	err  error
 	raw  atomic.Bool
+
+	budget       *Budget
+	long, closed atomic.Bool // line is in the budget; it is not any more
 }
 
-// NewReader returns a Reader of the requests in r.
-func NewReader(r io.Reader) *Reader {
-	return &Reader{in: bufio.NewReader(r), next: (*Reader).readHead}
+// NewReader returns a Reader of the requests in r. What is taken out of budget is given back by Close.
+func NewReader(r io.Reader, budget *Budget) *Reader {
+	return &Reader{in: bufio.NewReader(r), next: (*Reader).readHead, budget: budget}
+}
+
+// Close may be called beside a Read. It does not close what is read from.
+func (r *Reader) Close() {
+	r.closed.Store(true)
+	r.release()
+}
+
+// hold takes a line that has become long out of the budget.
+func (r *Reader) hold() error {
+	if len(r.line) <= shortHead || r.long.Load() {
+		return nil
+	}
+	if r.budget.long.Add(1) > maxLong {
+		r.budget.long.Add(-1)
+		return malformed("there are %d long heads already that have not ended", maxLong)
+	}
+	r.long.Store(true)
+	if r.closed.Load() {
+		r.release()
+	}
+	return nil
+}
+
+func (r *Reader) release() {
+	if r.long.CompareAndSwap(true, false) {
+		r.budget.long.Add(-1)
+	}
 }
 
 // ReadConnect reads the head of a CONNECT request and returns its authority, as it was sent, and what was read behind
 // the head.
-func ReadConnect(r io.Reader) (authority string, rest []byte, err error) {
-	reader := NewReader(r)
+func ReadConnect(r io.Reader, budget *Budget) (authority string, rest []byte, err error) {
+	reader := NewReader(r, budget)
+	defer reader.Close()
 	if err := reader.readBlock(); err != nil {
 		return "", nil, err
 	}
@@ -91,7 +132,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 		}
 	}
 	n := copy(p, r.out)
-	r.out = r.out[n:]
+	if r.out = r.out[n:]; len(r.out) == 0 {
+		r.out = nil
+	}
 	return n, nil
 }
 
@@ -155,9 +198,10 @@ func (r *Reader) readTrailer() error {
 	return nil
 }
 
-// pass gives what was read to the caller and says what is read after it.
+// pass gives what was read to the caller and says what is read after it. Between requests nothing long is held.
 func (r *Reader) pass(next func(*Reader) error) {
-	r.out, r.line = append(r.out[:0], r.line...), r.line[:0]
+	r.out, r.line = r.line, nil
+	r.release()
 	r.next = next
 }
 
@@ -183,6 +227,9 @@ func (r *Reader) readLine(limit int) error {
 		r.line = append(r.line, part...)
 		if len(r.line)-start > limit {
 			return malformed("a line or the whole head is too long")
+		}
+		if err := r.hold(); err != nil {
+			return err
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):

@@ -112,7 +112,7 @@ func TestWellFormedRequestsPassUnchanged(t *testing.T) {
 	for name, text := range ok() {
 		for how, r := range map[string]io.Reader{"at once": strings.NewReader(text), "byte by byte": iotest.OneByteReader(strings.NewReader(text)),
 			"with time-outs": iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(text)))} {
-			got, err := readAll(NewReader(r))
+			got, err := readAll(NewReader(r, new(Budget)))
 			if err != nil || string(got) != text {
 				t.Errorf("%s, %s: %.200q, %v", name, how, got, err)
 			}
@@ -135,7 +135,7 @@ func readAll(r io.Reader) ([]byte, error) {
 func TestAmbiguousRequestsAreRefused(t *testing.T) {
 	for name, text := range refused() {
 		for how, in := range map[string]io.Reader{"at once": strings.NewReader(text), "byte by byte": iotest.OneByteReader(strings.NewReader(text))} {
-			r := NewReader(in)
+			r := NewReader(in, new(Budget))
 			got, err := io.ReadAll(r)
 			if !errors.Is(err, ErrMalformed) {
 				t.Errorf("%s, %s: passed %.200q, %v", name, how, got, err)
@@ -162,7 +162,7 @@ func TestNetHTTPReadsAmbiguousRequests(t *testing.T) {
 
 func TestUnfinishedRequestsEnd(t *testing.T) {
 	for _, text := range []string{"GET", start, start + "\r", "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhel"} {
-		got, err := io.ReadAll(NewReader(strings.NewReader(text)))
+		got, err := io.ReadAll(NewReader(strings.NewReader(text), new(Budget)))
 		if errors.Is(err, ErrMalformed) || strings.HasSuffix(string(got), "hello") {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
@@ -170,7 +170,7 @@ func TestUnfinishedRequestsEnd(t *testing.T) {
 }
 
 func TestRawLetsPass(t *testing.T) {
-	r := NewReader(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(start + "\r\n\x81\x05hello"))))
+	r := NewReader(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(start+"\r\n\x81\x05hello"))), new(Budget))
 	head := make([]byte, len(start)+2)
 	for n := 0; n < len(head); {
 		m, err := r.Read(head[n:])
@@ -195,7 +195,7 @@ func FuzzReader(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		passed, err := io.ReadAll(NewReader(bytes.NewReader(b)))
+		passed, err := io.ReadAll(NewReader(bytes.NewReader(b), new(Budget)))
 		if !bytes.HasPrefix(b, passed) || err == nil && len(passed) != len(b) {
 			t.Fatalf("%q passes as %q, %v", b, passed, err)
 		}
@@ -231,7 +231,7 @@ func TestReadConnect(t *testing.T) {
 		"CONNECT A.test:443 HTTP/1.0\r\n\r\n\x16\x03\x01":                           "A.test:443 \x16\x03\x01",
 		"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 0\r\n\r\nGET": "[::1]:443 GET",
 	} {
-		authority, rest, err := ReadConnect(strings.NewReader(text))
+		authority, rest, err := ReadConnect(strings.NewReader(text), new(Budget))
 		if got := authority + " " + string(rest); err != nil || got != want {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
@@ -240,7 +240,7 @@ func TestReadConnect(t *testing.T) {
 		"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n", "CONNECT a@b:443 HTTP/1.1\r\n\r\n", "CONNECT a.test:x HTTP/1.1\r\n\r\n",
 		"CONNECT a.test:1 HTTP/1.1\r\nContent-Length: 1\r\n\r\n", "CONNECT a.test:1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "CONNECT a.test:1 HTTP/1.1\n\n",
 		"CONNECT a.test:1 HTTP/1.1\r\nX: " + strings.Repeat("x", MaxHead) + "\r\n\r\n"} {
-		if authority, _, err := ReadConnect(strings.NewReader(text)); err == nil {
+		if authority, _, err := ReadConnect(strings.NewReader(text), new(Budget)); err == nil {
 			t.Errorf("%.60q: %q", text, authority)
 		}
 	}
@@ -249,9 +249,56 @@ func TestReadConnect(t *testing.T) {
 func FuzzReadConnect(f *testing.F) {
 	f.Add([]byte("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\nrest"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		authority, rest, err := ReadConnect(bytes.NewReader(b))
+		authority, rest, err := ReadConnect(bytes.NewReader(b), new(Budget))
 		if err == nil && (!bytes.HasPrefix(b, []byte("CONNECT "+authority+" ")) || !bytes.HasSuffix(b, rest)) {
 			t.Fatalf("%q is a CONNECT to %q and %q", b, authority, rest)
 		}
 	})
+}
+
+// held reads what it can of a head that does not end.
+func held(t *testing.T, budget *Budget, size int) *Reader {
+	t.Helper()
+	r := NewReader(strings.NewReader((start + "X: " + strings.Repeat("x", MaxHead))[:size]), budget)
+	if _, err := r.Read(make([]byte, 1)); err != io.ErrUnexpectedEOF {
+		t.Fatalf("a head that does not end: %v", err)
+	}
+	return r
+}
+
+func TestLongHeadsAreBounded(t *testing.T) {
+	budget := new(Budget)
+	long := start + "X: " + strings.Repeat("x", shortHead) + "\r\n\r\n"
+	for range 2 * maxLong {
+		held(t, budget, shortHead) // as many as there are connections
+	}
+	var readers []*Reader
+	for range maxLong {
+		readers = append(readers, held(t, budget, shortHead+1))
+	}
+	if _, err := io.ReadAll(NewReader(strings.NewReader(long), budget)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("one long head too many: %v", err)
+	}
+	if got, err := io.ReadAll(NewReader(strings.NewReader(start+"\r\n"), budget)); err != nil || string(got) != start+"\r\n" {
+		t.Errorf("control: a short one: %q, %v", got, err)
+	}
+	readers[0].Close()
+	readers[0].Close()
+	for range 3 { // each is given back at its end
+		if got, err := io.ReadAll(NewReader(strings.NewReader(long), budget)); err != nil || string(got) != long {
+			t.Errorf("control: a long one: %d bytes, %v", len(got), err)
+		}
+	}
+	for _, r := range readers {
+		r.Close()
+	}
+	if n := budget.long.Load(); n != 0 {
+		t.Errorf("%d are left in the budget", n)
+	}
+	closed := NewReader(strings.NewReader(long), budget)
+	closed.Close()
+	_, _ = io.ReadAll(closed)
+	if n := budget.long.Load(); n != 0 {
+		t.Errorf("a closed reader keeps %d", n)
+	}
 }
