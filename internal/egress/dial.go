@@ -20,6 +20,8 @@ const (
 	connectTimeout = 10 * time.Second
 	// stagger is the delay before the next address is tried (RFC 8305 section 5).
 	stagger = 250 * time.Millisecond
+	// resolutionDelay is how long IPv6 addresses may come behind IPv4's (RFC 8305 section 3).
+	resolutionDelay = 50 * time.Millisecond
 	// maxAddrs bounds how many addresses of one name are tried.
 	maxAddrs = 16
 )
@@ -144,7 +146,34 @@ func resolveHost(ctx context.Context, name hostname.Name) ([]netip.Addr, error) 
 		host += "."
 	}
 	r := net.Resolver{PreferGo: true} // the same with and without cgo
-	return r.LookupNetIP(ctx, "ip", host)
+	return bothFamilies(ctx, func(ctx context.Context, network string) ([]netip.Addr, error) {
+		return r.LookupNetIP(ctx, network, host)
+	})
+}
+
+// bothFamilies looks for addresses of both at once. When it has IPv4's it gives the other resolutionDelay, because some
+// name servers never answer for IPv6 (RFC 8305 section 3).
+func bothFamilies(ctx context.Context, look func(ctx context.Context, network string) ([]netip.Addr, error)) ([]netip.Addr, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	six := make(chan []netip.Addr, 1)
+	go func() {
+		addrs, _ := look(ctx, "ip6") // its error is no news beside IPv4's
+		six <- addrs
+	}()
+	four, err := look(ctx, "ip4")
+	var delay <-chan time.Time
+	if err == nil {
+		delay = time.After(resolutionDelay)
+	}
+	select {
+	case addrs := <-six:
+		if len(addrs) > 0 {
+			return append(addrs, four...), nil
+		}
+	case <-delay:
+	}
+	return four, err
 }
 
 func dialHost(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {

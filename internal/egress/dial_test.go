@@ -95,6 +95,55 @@ func TestDialFirst(t *testing.T) {
 	}
 }
 
+func TestASlowFamilyHoldsUpNobody(t *testing.T) {
+	const never = time.Hour
+	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	none := errors.New("no such host")
+	tests := []struct {
+		name     string
+		delay4   time.Duration
+		err4     error
+		delay6   time.Duration
+		err6     error
+		want     []netip.Addr
+		after    time.Duration
+		wantFail bool
+	}{
+		{"both at once", 0, nil, 0, nil, []netip.Addr{six, four}, 0, false},
+		{"IPv6 a moment later", 0, nil, 40 * time.Millisecond, nil, []netip.Addr{six, four}, 40 * time.Millisecond, false},
+		{"no answer for IPv6", 0, nil, never, nil, []netip.Addr{four}, resolutionDelay, false},
+		{"a failure for IPv6", 10 * time.Millisecond, nil, 0, none, []netip.Addr{four}, 10 * time.Millisecond, false},
+		{"IPv4 much later, which is the other's fallback", time.Second, nil, 0, nil, []netip.Addr{six, four}, time.Second, false},
+		{"IPv6 only, and later", 0, none, time.Second, nil, []netip.Addr{six}, time.Second, false},
+		{"neither", 0, none, 0, none, nil, 0, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				got, err := bothFamilies(t.Context(), func(ctx context.Context, network string) ([]netip.Addr, error) {
+					addr, delay, err := four, tt.delay4, tt.err4
+					if network == "ip6" {
+						addr, delay, err = six, tt.delay6, tt.err6
+					}
+					select {
+					case <-time.After(delay):
+					case <-ctx.Done():
+						err = ctx.Err()
+					}
+					if err != nil {
+						return nil, err
+					}
+					return []netip.Addr{addr}, nil
+				})
+				if !slices.Equal(got, tt.want) || (err != nil) != tt.wantFail || time.Since(began) != tt.after {
+					t.Errorf("%v, %v after %v; want %v after %v", got, err, time.Since(began), tt.want, tt.after)
+				}
+			})
+		})
+	}
+}
+
 func TestConnectIsBoundedInTime(t *testing.T) {
 	stuck := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	synctest.Test(t, func(t *testing.T) {

@@ -226,8 +226,9 @@ func TestDiallingAheadIsBounded(t *testing.T) {
 	l.named("good.test", publicAddr)
 	l.host(publicAddr+":5432", echo)
 	conn, enter, _ := l.knock("good.test", 5432)
-	l.knock("good.test", 5432)
-	if _, _, v := l.knock("good.test", 5432); v != gateway.Pass {
+	second, _, _ := l.knock("good.test", 5432)
+	third, _, v := l.knock("good.test", 5432)
+	if v != gateway.Pass {
 		t.Errorf("beyond the bound the verdict is %v", v)
 	}
 	if _, dialled := l.seen(); len(dialled) != 2 {
@@ -235,6 +236,9 @@ func TestDiallingAheadIsBounded(t *testing.T) {
 	}
 	enter() // which still has its place
 	l.wantEcho(conn)
+	_ = second.Close()
+	_ = third.Close()
+	l.end()
 }
 
 func TestWhatWaitsExpires(t *testing.T) {
