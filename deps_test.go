@@ -24,8 +24,8 @@ func tiers() [][]string {
 		{"internal/supervise", "internal/backend/all"},
 		{"internal/api", "internal/config", "internal/dockerplugin"},
 		{"internal/backend/namespace", "internal/backend/fake"},
-		{"internal/egress", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
-		{"internal/egress/framing", "internal/egress/sniff", "internal/certs", "internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig"},
+		{"internal/egress", "internal/learn", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
+		{"internal/egress/framing", "internal/egress/sniff", "internal/certs", "internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig", "internal/gateway/relay"},
 		{"internal/sandbox", "internal/hostname", "internal/vt"},
 		{"internal/gateway", "internal/failpoint"},
 	}
@@ -134,6 +134,7 @@ func TestPolicyIsPure(t *testing.T) {
 			"internal/audit":    {"internal/hostname"},
 			"internal/gateway":  {},
 			"internal/vt":       {},
+			"internal/learn":    {"internal/audit", "internal/policy", "internal/hostname"},
 		}
 		allowed, isLeaf := leaf[s.dir]
 		for _, imported := range s.imports() {

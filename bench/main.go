@@ -2,7 +2,7 @@
 // of what was measured and of the targets. A peer that is not here is listed with the reason; nothing is
 // installed, and nothing stays.
 //
-//	go run ./bench [-n ROUNDS] [-json] [-bailey PROGRAM] [start files network memory]
+//	go run ./bench [-n ROUNDS] [-json] [-bailey PROGRAM] [start files network requests memory | soak]
 package main
 
 import (
@@ -20,6 +20,8 @@ import (
 	"github.com/bailey-sandbox/bailey/bench/files"
 	"github.com/bailey-sandbox/bailey/bench/memory"
 	"github.com/bailey-sandbox/bailey/bench/network"
+	"github.com/bailey-sandbox/bailey/bench/requests"
+	"github.com/bailey-sandbox/bailey/bench/soak"
 	"github.com/bailey-sandbox/bailey/bench/start"
 	"github.com/bailey-sandbox/bailey/bench/yard"
 )
@@ -37,15 +39,18 @@ func main() {
 type benchmark struct {
 	name   string
 	rounds int
+	named  bool // only run when it is named
 	run    func(ctx context.Context, dir, program string, rounds int) (compare.Report, error)
 }
 
 func benchmarks() []benchmark {
 	return []benchmark{
-		{"start", 20, start.Run},
-		{"files", 5, files.Run},
-		{"network", 9, network.Run},
-		{"memory", 20, memory.Run},
+		{name: "start", rounds: 20, run: start.Run},
+		{name: "files", rounds: 5, run: files.Run},
+		{name: "network", rounds: 9, run: network.Run},
+		{name: "requests", rounds: 9, run: requests.Run},
+		{name: "memory", rounds: 20, run: memory.Run},
+		{name: "soak", rounds: 10, run: soak.Run, named: true}, // minutes
 	}
 }
 
@@ -97,11 +102,11 @@ func run(ctx context.Context) (err error) {
 	return report.Table(os.Stdout)
 }
 
-// choose returns the benchmarks of those names, or all.
+// choose returns the benchmarks of those names, or all but the long ones.
 func choose(names []string) ([]benchmark, error) {
 	all := benchmarks()
 	if len(names) == 0 {
-		return all, nil
+		return slices.DeleteFunc(all, func(b benchmark) bool { return b.named }), nil
 	}
 	var chosen []benchmark
 	for _, name := range names {

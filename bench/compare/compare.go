@@ -76,12 +76,17 @@ func (c Command) Try(ctx context.Context) Command {
 	return c
 }
 
-// Run runs every command that is there once to warm up and then the given number of rounds. A command
-// that fails ends the benchmark: the time of a failure compares with nothing.
+// Run runs every command that is there once to warm up and then the given number of rounds, every other one in
+// the opposite order, so that nobody always comes first. A command that fails ends the benchmark: the time of a
+// failure compares with nothing.
 func Run(ctx context.Context, commands []Command, rounds int) ([]Result, error) {
 	values := make([][][]float64, len(commands))
 	for round := range rounds + 1 {
 		for i, c := range commands {
+			if round%2 == 1 {
+				i = len(commands) - 1 - i
+				c = commands[i]
+			}
 			if c.Missing != "" {
 				continue
 			}

@@ -69,7 +69,7 @@ func TestRunInterleavesAndLeavesOutWhatIsMissing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := content(t, log); got != "ababab" {
+	if got := content(t, log); got != "abbaab" {
 		t.Errorf("ran in the order %q, the first round being the warm-up", got)
 	}
 	if len(results[0].Values) != 2 || results[0].Min <= 0 || results[1].Missing != "why" || len(results[1].Values) != 0 {

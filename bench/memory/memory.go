@@ -25,7 +25,8 @@ const (
 	list     = "bailey ls with 100"
 )
 
-const mebibytes = "MiB"
+// Mebibytes is the unit of sizes.
+const Mebibytes = "MiB"
 
 func targets() []compare.Target {
 	return []compare.Target{{Command: one, Plus: 20}, {Command: each, Plus: 20}}
@@ -73,8 +74,8 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 	}
 	report.Versions = []string{yard.First(ctx, y.Program, "version")}
 	report.Results = append([]compare.Result{
-		compare.Summarise(one, mebibytes, alone),
-		compare.Summarise(each, mebibytes, crowd),
+		compare.Summarise(one, Mebibytes, alone),
+		compare.Summarise(each, Mebibytes, crowd),
 		compare.Summarise(starting, compare.Milliseconds, took),
 	}, listing...)
 	report.Verdicts = compare.Judge(report.Results, targets())
@@ -88,7 +89,7 @@ func idle(ctx context.Context, y *yard.Yard) ([]float64, error) {
 		return nil, ctx.Err()
 	case <-time.After(settle):
 	}
-	pids, err := supervisors(ctx, y)
+	pids, err := Supervisors(ctx, y)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +104,8 @@ func idle(ctx context.Context, y *yard.Yard) ([]float64, error) {
 	return sizes, nil
 }
 
-// supervisors are the process numbers that ls tells.
-func supervisors(ctx context.Context, y *yard.Yard) ([]int, error) {
+// Supervisors are the process numbers that ls tells.
+func Supervisors(ctx context.Context, y *yard.Yard) ([]int, error) {
 	ls := y.Command("", "ls", "--json")
 	cmd := exec.CommandContext(ctx, ls.Argv[0], ls.Argv[1:]...)
 	cmd.Env, cmd.Dir = ls.Env, ls.Dir

@@ -37,6 +37,9 @@ func family(pid int) (float64, error) {
 	return total, nil
 }
 
+// Size is the proportional set size of a process, in MiB.
+func Size(pid int) (float64, error) { return size("/proc/" + strconv.Itoa(pid)) }
+
 func size(proc string) (float64, error) {
 	rollup, err := os.ReadFile(proc + "/smaps_rollup")
 	if err != nil {

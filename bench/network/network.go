@@ -6,9 +6,6 @@ package network
 import (
 	"context"
 	"errors"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/bailey-sandbox/bailey/bench/compare"
@@ -54,35 +51,31 @@ func targets() []compare.Target {
 
 // Run measures program.
 func Run(ctx context.Context, dir, program string, rounds int) (report compare.Report, err error) {
-	probe := filepath.Join(dir, "probe")
-	if err := yard.Build(ctx, probe, "bench/network/probe"); err != nil {
-		return report, err
-	}
-	h := &host{probe: probe}
-	defer h.close()
-	server, err := h.listen("serve")
+	lab, err := OpenLab(ctx, dir)
 	if err != nil {
 		return report, err
 	}
+	defer lab.Close()
+	h := lab.host
+	_, port, _ := strings.Cut(lab.Echo, ":")
+	server := "127.0.0.1:" + port
 	proxy, err := h.listen("splice", server)
 	if err != nil {
 		return report, err
 	}
-	_, port, _ := strings.Cut(server, ":")
-	sandboxed := "host.bailey.internal:" + port
-	y, err := yard.Open(ctx, dir, program, "--allow", "tcp:"+sandboxed) // tcp: is carried unread
+	y, err := yard.Open(ctx, dir, program, "--allow", "tcp:"+lab.Echo) // tcp: is carried unread
 	if err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, y.Remove(ctx, yard.Name)) }()
-	inside := filepath.Join(y.Work, "probe")
-	if err := copyProgram(inside, probe); err != nil {
+	inside, err := lab.CopyProbe(y.Work)
+	if err != nil {
 		return report, err
 	}
 	roads := []compare.Command{
-		{Name: loopback, Argv: []string{probe, "measure", server}},
-		{Name: plain, Argv: []string{probe, "measure", proxy}},
-		y.Command(gateway, "exec", yard.Name, inside, "measure", sandboxed),
+		{Name: loopback, Argv: []string{lab.Probe, "measure", server}},
+		{Name: plain, Argv: []string{lab.Probe, "measure", proxy}},
+		y.Command(gateway, "exec", yard.Name, inside, "measure", lab.Echo),
 		h.userMode(ctx, pasta, pastaArgs(), port),
 		h.userMode(ctx, slirp, slirpArgs(), port),
 	}
@@ -95,18 +88,4 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 	}
 	report.Verdicts = compare.Judge(report.Results, targets())
 	return report, nil
-}
-
-func copyProgram(to, from string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }

@@ -42,7 +42,15 @@ func Open(ctx context.Context, dir, program string, flags ...string) (*Yard, err
 	if err != nil {
 		return nil, err
 	}
-	return y, y.Run(ctx, append(append([]string{"run", "--detach", "--name", Name}, flags...), "shell", ".", "--", "-c", "sleep 86400")...)
+	return y, y.Start(ctx, flags...)
+}
+
+// Setenv adds "KEY=VALUE" to the environment of every bailey of the yard that is started from now on.
+func (y *Yard) Setenv(kv string) { y.env = append(y.env, kv) }
+
+// Start starts the sandbox called Name, with these flags of bailey run. The caller removes it.
+func (y *Yard) Start(ctx context.Context, flags ...string) error {
+	return y.Run(ctx, append(append([]string{"run", "--detach", "--name", Name}, flags...), "shell", ".", "--", "-c", "sleep 86400")...)
 }
 
 // Run runs bailey in the workspace.

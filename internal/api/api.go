@@ -35,6 +35,12 @@ type Supervisor interface {
 	// Reload reads the rules again, after they have changed, and ends the connections that they deny now. When
 	// they cannot be read, those before stay in force.
 	Reload(ctx context.Context) error
+	// Approvals is what a human is asked now.
+	Approvals(ctx context.Context) (Approvals, error)
+	// AwaitApprovals is the same as soon as its Seq is another than seen, or ctx has ended.
+	AwaitApprovals(ctx context.Context, seen uint64) (Approvals, error)
+	// Answer is a human's answer to one question. The error is ErrNoQuestion when nobody waits for it any more.
+	Answer(ctx context.Context, id uint64, a Answer) error
 	// Stream opens a stream to the guest. release is called once when the client has gone.
 	Stream(ctx context.Context) (conn net.Conn, release func(), err error)
 }
@@ -51,6 +57,7 @@ type Inspect struct {
 	AgentArgv    []string  `json:"agent_argv"` // program and fixed arguments; the user's are appended
 	Workdir      string    `json:"workdir"`
 	Clients      int       `json:"clients"`         // open streams
+	Goroutines   int       `json:"goroutines"`      // of the supervisor; what grows and grows leaks
 	Agent        *AgentRun `json:"agent,omitempty"` // the last run of the agent, nil before the first
 	Notices      []string  `json:"notices,omitempty"`
 }
@@ -73,7 +80,7 @@ type Follow struct {
 // Policy is a policy.Policy on its way between two processes.
 type Policy struct {
 	Sandbox string `json:"sandbox,omitempty"`
-	Default string `json:"default"` // "allow", or anything else for deny
+	Default string `json:"default"` // "allow", "ask", or anything else for deny
 	Rules   []Rule `json:"rules"`
 }
 
@@ -99,10 +106,7 @@ func NewPolicy(p *policy.Policy) Policy {
 
 // Policy returns what NewPolicy was given.
 func (p Policy) Policy() (*policy.Policy, error) {
-	out := &policy.Policy{Sandbox: p.Sandbox}
-	if p.Default == policy.Allow.String() {
-		out.Default = policy.Allow
-	}
+	out := &policy.Policy{Sandbox: p.Sandbox, Default: policy.ParseVerdict(p.Default)}
 	for _, r := range p.Rules {
 		v := policy.Deny
 		if r.Verdict == policy.Allow.String() {

@@ -30,6 +30,8 @@ import (
 type stub struct {
 	released atomic.Int32
 	followed atomic.Int64
+	waiting  atomic.Int32
+	answered atomic.Value
 	err      error
 }
 
@@ -51,6 +53,27 @@ func (s *stub) Policy(context.Context) (Policy, error) {
 		{Verdict: "deny", Entry: policy.Entry{CIDR: "10.0.0.0/8"}}}}, s.err
 }
 func (s *stub) Reload(context.Context) error { return s.err }
+
+func (s *stub) Approvals(context.Context) (Approvals, error) {
+	return Approvals{Seq: 3, Asks: true, Questions: []Question{{ID: 7, Host: "a.test", Port: 443, Protocol: "http", Waiting: 2}}}, s.err
+}
+
+// AwaitApprovals has nothing new until its context ends.
+func (s *stub) AwaitApprovals(ctx context.Context, seen uint64) (Approvals, error) {
+	if seen == 3 {
+		s.waiting.Add(1)
+		<-ctx.Done()
+	}
+	return s.Approvals(ctx)
+}
+
+func (s *stub) Answer(_ context.Context, id uint64, a Answer) error {
+	if id != 7 {
+		return ErrNoQuestion
+	}
+	s.answered.Store(a)
+	return s.err
+}
 
 func (s *stub) Stream(context.Context) (net.Conn, func(), error) {
 	if s.err != nil {
@@ -199,7 +222,8 @@ func TestOnlyTheOwnerAndRootAreServed(t *testing.T) {
 			if path == "/v1/stream" && tc.want == http.StatusOK {
 				continue // a recorder cannot be upgraded
 			}
-			r := httptest.NewRequest(method, path, strings.NewReader("{}"))
+			body := strings.NewReader(`{"verdict": "deny", "scope": "once"}`) // every route takes it
+			r := httptest.NewRequest(method, strings.Replace(path, "{id}", "7", 1), body)
 			w := httptest.NewRecorder()
 			h.mux().ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, tc.who)))
 			if w.Code != tc.want {

@@ -40,5 +40,6 @@ func kinds() map[string]error {
 		"unsupported": sandbox.ErrUnsupported,
 		"running":     ErrRunning,
 		"not-running": ErrNotRunning,
+		"no-question": ErrNoQuestion,
 	}
 }

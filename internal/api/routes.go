@@ -35,6 +35,8 @@ func routes() []route {
 		{"POST /v1/stop", accessOwner, (*handler).stop},
 		{"GET /v1/policy", accessOwner, (*handler).policy},
 		{"POST /v1/reload", accessOwner, (*handler).reload},
+		{"GET /v1/approvals", accessOwner, (*handler).approvals},
+		{"POST /v1/approvals/{id}", accessOwner, (*handler).answer},
 		{"POST /v1/stream", accessOwner, (*handler).stream},
 	}
 }
@@ -44,6 +46,7 @@ type handler struct {
 	uid     int // the supervisor's own
 	log     *slog.Logger
 	streams *streams
+	ending  context.Context // its end is the server's
 }
 
 func (h *handler) mux() *http.ServeMux {

@@ -23,7 +23,7 @@ const (
 // Serve answers on ln until ctx ends; then it lets running answers finish, ends every stream, closes ln and
 // returns when no goroutine of its own is left.
 func Serve(ctx context.Context, ln net.Listener, sup Supervisor, log *slog.Logger) error {
-	h := &handler{sup: sup, uid: os.Geteuid(), log: log, streams: newStreams()}
+	h := &handler{sup: sup, uid: os.Geteuid(), log: log, streams: newStreams(), ending: ctx}
 	srv := &http.Server{
 		Handler:           h.mux(),
 		ReadHeaderTimeout: 5 * time.Second,

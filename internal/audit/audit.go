@@ -1,5 +1,7 @@
 // Package audit is the record of what was decided about a sandbox: the event type, where events go, and
-// the file of JSON lines that holds them. It decides nothing, and debugging output has no place in it.
+// the file of JSON lines that holds them, each with the hash of the one before it. Secrets in paths are
+// left out as far as they can be told by their looks; that is best effort. It decides nothing, and
+// debugging output has no place in it.
 package audit
 
 import (
@@ -18,13 +20,17 @@ const (
 	KindRequest  Kind = "request"  // the decision about an HTTP request, before its first byte passes
 	KindResponse Kind = "response" // the end of a request that was allowed
 	KindWish     Kind = "wish"     // a program inside asks for a host, which grants nothing
+	KindAsk      Kind = "ask"      // a human is asked about a connection or request, which waits
 )
 
 // Event is one line of the record. Strings may hold what the sandbox sent; a Sink makes them harmless.
 type Event struct {
 	Time time.Time `json:"time"`
 	Seq  uint64    `json:"seq"` // counts from 1 without gaps; the file sets it
-	Kind Kind      `json:"kind"`
+	// Prev is the SHA-256 of the line before, without its end, in hexadecimal digits; the very first has
+	// none. The file sets it.
+	Prev string `json:"prev,omitempty"`
+	Kind Kind   `json:"kind"`
 	// Flow joins a connection's events. It counts from 1 in each run of the supervisor.
 	Flow uint64 `json:"flow,omitempty"`
 
@@ -34,10 +40,10 @@ type Event struct {
 	Type string `json:"type,omitempty"` // DNS question type
 
 	Method string `json:"method,omitempty"` // of an HTTP request
-	Path   string `json:"path,omitempty"`   // of an HTTP request, without its query
+	Path   string `json:"path,omitempty"`   // of an HTTP request, without its query; see RedactPath
 	Status int    `json:"status,omitempty"` // of the answer, also when it is the refusal
 
-	Verdict string `json:"verdict"` // "allow" or "deny"
+	Verdict string `json:"verdict"` // "allow" or "deny", or "ask" while a human decides
 	Rule    string `json:"rule,omitempty"`
 	Reason  string `json:"reason,omitempty"`
 	Error   string `json:"error,omitempty"` // why an allowed connection failed

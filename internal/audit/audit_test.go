@@ -95,6 +95,12 @@ func TestFileContinuesItsNumbers(t *testing.T) {
 	if err := f.Record(Event{}); err == nil {
 		t.Error("a closed record takes events")
 	}
+	full := open(t, path+"-full", 1)
+	_ = full.Record(Event{})
+	_ = full.Close()
+	if err := full.Record(Event{}); err == nil {
+		t.Error("a closed record takes an event that rotates it")
+	}
 	again := open(t, path, 1<<20)
 	if err := again.Record(Event{}); err != nil {
 		t.Fatal(err)

@@ -12,9 +12,16 @@ import (
 	"time"
 )
 
-// tail is how much of a file's end is read to find its last event. It exceeds the longest line: ten
-// strings of maxText bytes, each byte at most six when escaped, and the numbers.
-const tail = 64 << 10
+const (
+	// MaxLine exceeds the longest line: ten strings of maxText bytes, each byte at most six when escaped,
+	// the hash, and the numbers.
+	MaxLine = 64 << 10
+	// tail is how much of a file's end is read to find its last event: a torn line may stand behind it.
+	tail = 2 * MaxLine
+)
+
+// PreviousSuffix names the older half of a record, beside its path.
+const PreviousSuffix = ".1"
 
 // File is a Sink of JSON lines, one write each, so that a reader never sees a torn line of a live file.
 // One process at a time may have it open; the sandbox's lock sees to that.
@@ -22,13 +29,16 @@ type File struct {
 	path  string
 	limit int64
 
-	mu   sync.Mutex
-	file *os.File
-	size int64
-	seq  uint64
+	mu     sync.Mutex
+	file   *os.File
+	size   int64
+	closed bool
+	torn   bool   // behind size is half a line that could not be removed
+	seq    uint64 // of the last line
+	hash   string // of the last line, "" before the first
 }
 
-// OpenFile opens or creates the record at path, mode 0600, and continues its numbering. When a line
+// OpenFile opens or creates the record at path, mode 0600, and continues its numbers and hashes. When a line
 // would make the file larger than limit bytes the file becomes path.1, replacing the one before, so the
 // record takes at most twice limit. A torn last line, left by a power cut, is removed: its Record never
 // returned. The caller closes the File.
@@ -70,15 +80,14 @@ func openRecord(path string) (*os.File, error) {
 
 // resume finds the last event and removes what was torn behind it.
 func (f *File) resume() error {
-	seq, end, err := lastEvent(f.file)
-	if err != nil {
+	var err error
+	if f.seq, f.hash, f.size, err = lastEvent(f.file); err != nil {
 		return err
 	}
-	if err := f.file.Truncate(end); err != nil {
+	if err := f.file.Truncate(f.size); err != nil {
 		return err
 	}
-	f.seq, f.size = seq, end
-	if end > 0 {
+	if f.size > 0 {
 		return nil
 	}
 	// The process may have died between the two steps of a rotation.
@@ -90,46 +99,52 @@ func (f *File) resume() error {
 		return err
 	}
 	defer old.Close()
-	f.seq, _, err = lastEvent(old)
+	f.seq, f.hash, _, err = lastEvent(old)
 	return err
 }
 
-// lastEvent returns the number of the last whole event and the offset behind its line.
-func lastEvent(file *os.File) (seq uint64, end int64, err error) {
+// lastEvent returns the number and the hash of the last whole event and the offset behind its line.
+func lastEvent(file *os.File) (seq uint64, hash string, end int64, err error) {
 	info, err := file.Stat()
 	if err != nil {
-		return 0, 0, err
+		return 0, "", 0, err
 	}
 	start := max(0, info.Size()-tail)
 	buf := make([]byte, info.Size()-start)
 	if _, err := file.ReadAt(buf, start); err != nil && len(buf) > 0 {
-		return 0, 0, err
+		return 0, "", 0, err
 	}
 	// A file that holds no more than a torn first line starts anew.
 	if start == 0 && !bytes.Contains(buf, []byte{'\n'}) {
-		return 0, 0, nil
+		return 0, "", 0, nil
 	}
 	for end := bytes.LastIndexByte(buf, '\n'); end >= 0; end = bytes.LastIndexByte(buf[:end], '\n') {
 		var e Event
 		text := buf[bytes.LastIndexByte(buf[:end], '\n')+1 : end]
 		if json.Unmarshal(text, &e) == nil && e.Seq > 0 {
-			return e.Seq, start + int64(end) + 1, nil
+			return e.Seq, hashLine(text), start + int64(end) + 1, nil
 		}
 	}
-	return 0, 0, errors.New("its end holds no event")
+	return 0, "", 0, errors.New("its end holds no event")
 }
 
-// Record numbers e, dates it if it has no time, and writes it.
+// Record numbers e, joins it to the line before, dates it if it has no time, and writes it.
 func (f *File) Record(e Event) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return fmt.Errorf("cannot record event: %w", os.ErrClosed) // a rotation would open it again
+	}
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
 	e.Time = e.Time.UTC()
-	e.Seq = f.seq + 1
+	e.Seq, e.Prev = f.seq+1, f.hash
 	text, err := line(e)
 	if err != nil {
+		return err
+	}
+	if err := f.mend(); err != nil {
 		return err
 	}
 	if f.size > 0 && f.size+int64(len(text)) > f.limit {
@@ -140,11 +155,24 @@ func (f *File) Record(e Event) error {
 	if n, err := f.file.Write(text); err != nil {
 		if n > 0 {
 			// The disk filled within the line. Without its beginning the next one is whole again.
-			err = errors.Join(err, f.file.Truncate(f.size))
+			f.torn = true
+			err = errors.Join(err, f.mend())
 		}
 		return fmt.Errorf("cannot record event: %w", err)
 	}
-	f.seq, f.size = e.Seq, f.size+int64(len(text))
+	f.seq, f.hash, f.size = e.Seq, hashLine(text[:len(text)-1]), f.size+int64(len(text))
+	return nil
+}
+
+// mend removes half a line, before another one becomes its second half.
+func (f *File) mend() error {
+	if !f.torn {
+		return nil
+	}
+	if err := f.file.Truncate(f.size); err != nil {
+		return fmt.Errorf("cannot mend the record: %w", err)
+	}
+	f.torn = false
 	return nil
 }
 
@@ -162,11 +190,12 @@ func (f *File) rotate() error {
 	return nil
 }
 
-func (f *File) rotated() string { return f.path + ".1" }
+func (f *File) rotated() string { return f.path + PreviousSuffix }
 
 // Close ends the record. A Record after it fails.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.closed = true
 	return f.file.Close()
 }

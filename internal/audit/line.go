@@ -3,6 +3,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -11,10 +12,19 @@ import (
 // holds a whole one.
 const maxText = 1024
 
+// Cut stands at the end of a string that was longer. No path that was sent has it as it is.
+const Cut = "…"
+
 // line renders e as one line of pure printable ASCII. Beyond what JSON requires, everything else is
 // escaped: C1 controls reach terminals, U+2028 ends lines for some readers, and bidirectional overrides
 // or zero-width characters make a name look like another.
 func line(e Event) ([]byte, error) {
+	path := readable(e.Path)
+	redacted := RedactPath(path)
+	if len(path) < len(e.Path) {
+		redacted += Cut
+	}
+	e.Path = redacted
 	for _, text := range []*string{&e.Host, &e.Addr, &e.Type, &e.Method, &e.Path, &e.Verdict, &e.Rule, &e.Reason, &e.Error, (*string)(&e.Kind)} {
 		*text = clip(*text)
 	}
@@ -37,6 +47,20 @@ func line(e Event) ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
+// readable is as much of a path as is looked at for secrets: more than is kept, and not so much that looking costs.
+// It ends between two segments where it can, so that no half of a token is left.
+func readable(path string) string {
+	const most = 4 * maxText
+	if len(path) <= most {
+		return path
+	}
+	path = path[:most]
+	if i := strings.LastIndexByte(path, '/'); i > maxText {
+		path = path[:i+1]
+	}
+	return path
+}
+
 // clip cuts s to maxText bytes without splitting a character.
 func clip(s string) string {
 	if len(s) <= maxText {
@@ -46,5 +70,5 @@ func clip(s string) string {
 	for end > maxText-utf8.UTFMax && !utf8.RuneStart(s[end]) {
 		end--
 	}
-	return s[:end] + "…"
+	return s[:end] + Cut
 }

@@ -85,7 +85,7 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 // joinAgent attaches when the agent runs and starts it otherwise. Of two clients that try at the same time
 // one starts it and both end up attached.
 func (a *app) joinAgent(ctx context.Context, c *api.Client, g *guestproto.Client, sb *state.Sandbox, o agentOptions) (x *interaction, started bool, err error) {
-	x = &interaction{Streams: a.Streams, detach: o.detachKeys}
+	x = &interaction{Streams: a.Streams, detach: o.detachKeys, questions: questions{client: c, name: sb.Name}}
 	rows, cols := a.size()
 	for try := 1; ; try++ {
 		runs, tty, err := agentRuns(ctx, g)

@@ -21,6 +21,7 @@ type grantOptions struct {
 	global  bool
 	remove  bool
 	methods []string
+	why     string
 }
 
 func newAllow(a *app) *cobra.Command {
@@ -36,6 +37,7 @@ Rules for every sandbox are kept in rules.json beside config.yaml, which stays a
 	cmd.Example = `  bailey allow pypi.org "*.pythonhosted.org"
   bailey allow --sandbox night --method GET api.github.com
   bailey allow tcp:github.com:22
+  bailey allow --why "the design team's mock-ups" figma.com
   bailey allow --rm pypi.org`
 	return cmd
 }
@@ -48,7 +50,7 @@ know it at once: what is open to such a host is cut. A rule is written as for ba
 stands before the host; without ports it is for every one. What it denies no other rule allows. --rm
 takes it back.`
 	cmd.Example = `  bailey deny gist.github.com
-  bailey deny --global "*.example.com"
+  bailey deny --global --why "leaves the EU" "*.example.com"
   bailey deny --method DELETE api.github.com
   bailey deny --rm gist.github.com`
 	return cmd
@@ -74,6 +76,7 @@ func newGrant(a *app, o *grantOptions) *cobra.Command {
 	fs.BoolVarP(&o.global, "global", "g", false, "for every sandbox, also those to come")
 	fs.BoolVar(&o.remove, "rm", false, "take back what was given so")
 	fs.StringSliceVarP(&o.methods, "method", "X", nil, "only for requests with this `METHOD`; repeat for more")
+	fs.StringVar(&o.why, "why", "", "what the rule is for, in a `TEXT` of one line that the agent may see")
 	return cmd
 }
 
@@ -82,9 +85,9 @@ func (o *grantOptions) entries(args []string) ([]policy.Entry, error) {
 	var all []policy.Entry
 	for _, text := range args {
 		r, err := policy.ParseText(text, o.verdict, "")
-		if err == nil && len(o.methods) > 0 {
+		if err == nil {
 			e := r.Entry()
-			e.Methods = o.methods
+			e.Methods, e.Why = o.methods, o.why
 			r, err = e.Rule(o.verdict, "")
 		}
 		if err != nil {

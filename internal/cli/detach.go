@@ -11,8 +11,12 @@ import (
 
 const defaultDetachKeys = "ctrl-p,ctrl-q"
 
-// errDetached is what reading the keyboard ends with when the detach keys were pressed.
-var errDetached = errors.New("detached")
+// errDetached is what reading the keyboard ends with when the detach keys were pressed; errAsked when those that open
+// the questions were.
+var (
+	errDetached = errors.New("detached")
+	errAsked    = errors.New("asked")
+)
 
 // parseDetachKeys reads keys as docker's --detach-keys takes them: single characters or ctrl-X, where X is
 // a letter or one of @ [ \ ] ^ _, separated by commas. "" turns detaching off.
@@ -36,11 +40,18 @@ func parseDetachKeys(text string) ([]byte, error) {
 }
 
 // detachReader passes the keyboard on until keys were pressed in a row; then Read returns errDetached. Keys
-// that begin the row are held back until it is clear that it is not one.
+// that begin the row are held back until it is clear that it is not one. While there are questions, the row with
+// questionKey for its last key opens them: then Read returns errAsked, and what was typed behind it is lost.
 type detachReader struct {
 	r       io.Reader
 	keys    []byte
+	asks    func() bool // nil for never
 	matched int
+}
+
+// opens says whether c ends the row that opens the questions.
+func (d *detachReader) opens(c byte) bool {
+	return c == questionKey && d.matched > 0 && d.matched == len(d.keys)-1 && c != d.keys[d.matched] && d.asks != nil && d.asks()
 }
 
 // Read needs room for the keys that were held back.
@@ -55,6 +66,10 @@ func (d *detachReader) Read(p []byte) (int, error) {
 	n, err := d.r.Read(buf)
 	out := p[:0]
 	for _, c := range buf[:n] {
+		if d.opens(c) {
+			d.matched = 0
+			return len(out), errAsked
+		}
 		if c != d.keys[d.matched] && d.matched > 0 {
 			out = append(out, d.keys[:d.matched]...)
 			d.matched = 0

@@ -52,7 +52,7 @@ func (f *createFlags) register(cmd *cobra.Command, quiet *bool) {
 	fs.StringArrayVar(&f.allow, "allow", nil, "let the sandbox reach `HOST[:PORT]`; repeat for more")
 	fs.StringArrayVar(&f.profiles, "profile", nil, "let the sandbox read what `NAME` is for: "+strings.Join(policy.ProfileNames(), ", "))
 	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(policy.ProfileNames(), cobra.ShellCompDirectiveNoFileComp))
-	fs.StringVar(&f.network, "network", "deny", "what no rule allows: `deny|allow`; none is no network at all")
+	fs.StringVar(&f.network, "network", "deny", "what no rule speaks of: `deny|ask|allow`, where ask is you; none is no network at all")
 	fs.StringVar(&f.agentVersion, "agent-version", "", "exact version or tag of the agent (default: latest)")
 	fs.StringVar(&f.credentials, "credentials", "none", "credentials lent to the sandbox: `none`")
 	fs.BoolVar(&f.json, "json", false, "print the new sandbox as JSON")
@@ -80,11 +80,9 @@ func (f *createFlags) check(cmd *cobra.Command) error {
 		return usageError(cmd, "invalid --credentials %q: none is the only choice so far", f.credentials)
 	}
 	switch f.network {
-	case "deny", "allow", "none":
-	case "ask":
-		return usageError(cmd, "--network ask comes with approvals in a later version; use deny with --allow HOST")
+	case "deny", "ask", "allow", "none":
 	default:
-		return usageError(cmd, "invalid --network %q: choose deny, allow or none", f.network)
+		return usageError(cmd, "invalid --network %q: choose deny, ask, allow or none", f.network)
 	}
 	if f.network == "none" && len(f.allow)+len(f.profiles) > 0 {
 		return usageError(cmd, "--allow and --profile have no meaning with --network none")

@@ -20,6 +20,8 @@ type interaction struct {
 	tty     bool   // the process has a terminal: ours becomes raw
 	stdin   bool   // whether our input is sent
 	detach  []byte // keys that leave; only with tty
+
+	questions questions // shown where the process has a terminal and the user's keys
 }
 
 // end is how an interaction ended: the process did, or we left it.
@@ -123,11 +125,11 @@ func (x *interaction) carry(raw *rawTerminal) (end, error) {
 	if x.stdin {
 		go func() {
 			defer raw.restoreOnPanic()
-			_, err := io.Copy(x.process.Stdin, &detachReader{r: raw.keys, keys: x.detach})
-			if errors.Is(err, errDetached) {
+			if x.passKeys(raw) {
 				left <- end{detached: true}
 			}
 		}()
+		defer x.showQuestions(raw)()
 	}
 	leave, stopSignals := x.terminalSignals(raw)
 	defer stopSignals()

@@ -35,14 +35,19 @@ func newKeyboard(tty *os.File) (*keyboard, error) {
 }
 
 // Read returns io.EOF when the keyboard was stopped.
-func (k *keyboard) Read(p []byte) (int, error) {
+func (k *keyboard) Read(p []byte) (int, error) { return k.readFor(p, -time.Millisecond) }
+
+// readFor is Read for a time, after which it returns nothing; a negative time has no end.
+func (k *keyboard) readFor(p []byte, limit time.Duration) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for {
 		fds := []unix.PollFd{{Fd: int32(k.stopped.Fd()), Events: unix.POLLIN}, {Fd: int32(k.tty.Fd()), Events: unix.POLLIN}}
-		_, err := unix.Poll(fds, -1)
+		n, err := unix.Poll(fds, int(limit.Milliseconds()))
 		switch {
 		case errors.Is(err, unix.EINTR):
+		case err == nil && n == 0:
+			return 0, nil
 		case err != nil:
 			return 0, fmt.Errorf("cannot wait for the keyboard: %w", err)
 		case fds[0].Revents != 0:

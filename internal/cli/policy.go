@@ -40,7 +40,7 @@ allows, wherever it comes from.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyLs(a), newPolicyCheck(a), newPolicyLog(a), newPolicyTrust(a))
+	cmd.AddCommand(newPolicyLs(a), newPolicyCheck(a), newPolicyLog(a), newPolicyLearn(a), newPolicyReplay(a), newPolicyTrust(a))
 	return cmd
 }
 
@@ -83,11 +83,14 @@ func (a *app) policyLs(ctx context.Context, sb *state.Sandbox, asJSON bool) erro
 		}
 		rows = append(rows, []string{r.Verdict, r.Text, origin, r.Why})
 	}
-	rest := "no rule names it"
-	if sb.Network == "none" {
+	source, rest := "--network "+sb.Network, "no rule names it"
+	switch {
+	case sb.Network == "none":
 		rest = "the sandbox has no network"
+	case sb.Network != shown.Default:
+		source = "bailey.yaml" // which can close it further
 	}
-	rows = append(rows, []string{shown.Default, "everything else", "--network " + sb.Network, rest})
+	rows = append(rows, []string{shown.Default, "everything else", source, rest})
 	return a.table([]string{"VERDICT", "RULE", "SOURCE", "REASON"}, rows)
 }
 
@@ -104,7 +107,7 @@ func newPolicyCheck(a *app) *cobra.Command {
 		Long: `Say whether a sandbox may reach something, by which rule, and what would allow it. A URL is judged as a
 request, with GET unless --method says otherwise; HOST[:PORT] as a connection, to port 443 by default.
 Nothing is asked on the network: an allowed name that leads to an address inside is refused only
-when it is used. Exit code 0 is allowed, 123 denied.`,
+when it is used. Exit code 0 is allowed, 123 denied, or asked about when it is used.`,
 		Example: "  bailey policy check pypi.org\n  bailey policy check https://api.github.com/user --method POST\n  bailey policy check --sandbox night 10.0.0.5:5432",
 		Args:    takes(1, 1, "URL or HOST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -123,6 +126,7 @@ type checked struct {
 	Sandbox  string `json:"sandbox"`
 	Verdict  string `json:"verdict"`
 	Rule     string `json:"rule,omitempty"`
+	Why      string `json:"why,omitempty"`
 	Reason   string `json:"reason"`
 	Cure     string `json:"cure,omitempty"`
 	Protocol string `json:"protocol,omitempty"`
@@ -147,7 +151,7 @@ func (a *app) policyCheck(cmd *cobra.Command, text string, o *checkOptions) erro
 	if sb.Network == "none" {
 		d = policy.Decision{Reason: "the sandbox " + sb.Name + " has no network"}
 	}
-	c := checked{Sandbox: sb.Name, Verdict: d.Verdict.String(), Rule: d.Rule, Reason: d.Reason, Cure: d.Cure}
+	c := checked{Sandbox: sb.Name, Verdict: d.Verdict.String(), Rule: d.Rule, Why: d.Why, Reason: d.Reason, Cure: d.Cure}
 	if d.Verdict == policy.Allow {
 		c.Protocol, c.Tunnel, c.Inspect = d.Protocol.String(), d.Tunnel, d.Inspect
 	}
@@ -164,7 +168,11 @@ func (a *app) showChecked(c checked, asJSON bool) error {
 	if asJSON {
 		return a.json(c)
 	}
-	_, err := fmt.Fprintf(a.Out, "%s: %s\n", c.Verdict, vt.OneLine(c.Reason))
+	reason := c.Reason
+	if c.Verdict == policy.Allow.String() && c.Why != "" {
+		reason += ": " + c.Why // a refusal says so itself
+	}
+	_, err := fmt.Fprintf(a.Out, "%s: %s\n", c.Verdict, vt.OneLine(reason))
 	switch {
 	case err != nil:
 		return err
@@ -221,18 +229,28 @@ func (a *app) policyOf(ctx context.Context, sb *state.Sandbox) (*policy.Policy, 
 	if !errors.Is(err, api.ErrNotRunning) {
 		return nil, err
 	}
-	store, err := a.store()
+	sources, err := a.sourcesOf(sb)
 	if err != nil {
 		return nil, err
+	}
+	return a.merged(sources)
+}
+
+// sourcesOf is what the next start of sb would make its policy of.
+func (a *app) sourcesOf(sb *state.Sandbox) (supervise.Sources, error) {
+	store, err := a.store()
+	if err != nil {
+		return supervise.Sources{}, err
 	}
 	ag, err := a.findAgent(sb.Agent)
 	if err != nil {
-		return nil, err
+		return supervise.Sources{}, err
 	}
-	sources, err := supervise.LoadSources(store, sb, ag)
-	if err != nil {
-		return nil, err
-	}
+	return supervise.LoadSources(store, sb, ag)
+}
+
+// merged is the policy, and tells what of the sources is not used.
+func (a *app) merged(sources supervise.Sources) (*policy.Policy, error) {
 	p, notices, err := sources.Policy()
 	for _, n := range notices {
 		a.note("%s", n)

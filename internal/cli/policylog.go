@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
-type policyLogOptions struct{ follow, json, denied bool }
+type policyLogOptions struct{ follow, json, denied, verify bool }
 
 func newPolicyLog(a *app) *cobra.Command {
 	o := &policyLogOptions{}
@@ -28,14 +27,24 @@ func newPolicyLog(a *app) *cobra.Command {
 		Use:   "log [flags] [NAME]",
 		Short: "Show what was decided about a sandbox's connections",
 		Long: `Show what was decided about a sandbox's connections and names, the oldest first. Without NAME it is the
-sandbox of the current workspace. With --json the lines are as they were recorded.`,
-		Example:           "  bailey policy log --denied\n  bailey policy log -f claude-shop\n  bailey policy log --json claude-shop",
+sandbox of the current workspace. With --json the lines are as they were recorded.
+
+Each line has the hash of the line before it in its "prev". --verify checks them, and prints the hash of
+the last line: whoever keeps that elsewhere finds it again in the line behind it, or not at all when the
+record was changed. Exit code 122 is a record in which something was changed, removed or inserted.`,
+		Example:           "  bailey policy log --denied\n  bailey policy log -f claude-shop\n  bailey policy log --json claude-shop\n  bailey policy log --verify claude-shop",
 		Args:              takes(0, 1, ""),
 		ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.verify && (o.follow || o.denied) {
+				return usageError(cmd, "--verify is about the whole record: leave --follow and --denied away")
+			}
 			sb, err := a.meant(strings.Join(args, ""))
 			if err != nil {
 				return err
+			}
+			if o.verify {
+				return a.policyVerify(sb, o.json)
 			}
 			return a.policyLog(cmd.Context(), sb, o)
 		},
@@ -43,46 +52,42 @@ sandbox of the current workspace. With --json the lines are as they were recorde
 	fs := cmd.Flags()
 	fs.BoolVarP(&o.follow, "follow", "f", false, "go on with what is decided from now on")
 	fs.BoolVar(&o.denied, "denied", false, "show refusals only")
+	fs.BoolVar(&o.verify, "verify", false, "check that nothing was changed, removed or inserted")
 	fs.BoolVar(&o.json, "json", false, "print JSON, one line each")
 	return cmd
 }
 
 func (a *app) policyLog(ctx context.Context, sb *state.Sandbox, o *policyLogOptions) error {
-	path := filepath.Join(sb.Dir, state.AuditFile)
-	// Opened before the older half is read: when the record is rotated between the two, lines are seen twice and
-	// left out by their number.
-	current, err := openLog(path)
+	r, err := openRecord(sb)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = current.Close() }()
-	previous, err := openLog(path + ".1")
-	if err != nil {
-		return err
-	}
-	defer previous.Close()
+	defer func() { r.close() }()
 	l := &decisions{app: a, options: o}
-	for _, f := range []io.Reader{previous, current} {
+	for _, f := range r.readers() {
 		if err := l.copy(f); err != nil {
 			return err
 		}
 	}
 	for o.follow {
-		next, err := openLog(path)
+		next, err := openRecord(sb)
 		if err != nil {
 			return err
 		}
 		// What was written before the record was rotated is still in the old file.
-		if err := l.copy(current); err != nil {
-			_ = next.Close()
-			return err
-		}
-		if sameFile(current, next) {
-			_ = next.Close()
+		err = l.copy(r.current)
+		if err == nil && !sameFile(r.current, next.current) {
+			// Rotated twice since, what is between is the older half by now. Of that, what was read has its number.
+			r.close()
+			r, l.half = next, nil
+			if err = l.copy(r.previous); err == nil {
+				continue
+			}
 		} else {
-			_ = current.Close()
-			current, l.half = next, nil
-			continue
+			next.close()
+		}
+		if err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -97,7 +102,7 @@ func (a *app) policyLog(ctx context.Context, sb *state.Sandbox, o *policyLogOpti
 type decisions struct {
 	app     *app
 	options *policyLogOptions
-	half    []byte // of a line whose end is not there yet
+	half    []byte // of a line whose end is not there yet; of one that is longer than any event only that much
 	last    uint64 // number of the last one that was read
 }
 
@@ -105,18 +110,20 @@ type decisions struct {
 func (l *decisions) copy(r io.Reader) error {
 	in := bufio.NewReader(r)
 	for {
-		text, err := in.ReadBytes('\n')
-		l.half = append(l.half, text...)
-		if errors.Is(err, io.EOF) {
+		piece, err := in.ReadSlice('\n')
+		l.half = append(l.half, piece[:min(len(piece), audit.MaxLine+1-len(l.half))]...)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case errors.Is(err, io.EOF):
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return fmt.Errorf("cannot read the record: %w", err)
 		}
-		text, l.half = l.half, nil
-		if err := l.show(text); err != nil {
+		if err := l.show(l.half); err != nil {
 			return err
 		}
+		l.half = l.half[:0]
 	}
 }
 
@@ -129,8 +136,11 @@ func (l *decisions) show(text []byte) error {
 	if e.Seq <= l.last {
 		return nil
 	}
+	if l.last > 0 && e.Seq > l.last+1 {
+		l.app.note("the lines %d to %d of the record are missing", l.last+1, e.Seq-1)
+	}
 	l.last = e.Seq
-	if l.options.denied && (e.Verdict == policy.Allow.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
+	if l.options.denied && (e.Verdict != policy.Deny.String() || e.Kind == audit.KindClose || e.Kind == audit.KindResponse) {
 		return nil
 	}
 	var err error
@@ -153,8 +163,8 @@ func decision(e audit.Event) string {
 	}
 	verdict, why := e.Verdict, e.Reason
 	switch e.Kind {
-	case audit.KindRequest:
-		what = e.Method + " " + what + e.Path
+	case audit.KindRequest, audit.KindAsk:
+		what = strings.TrimSpace(e.Method + " " + what + e.Path)
 	case audit.KindResponse:
 		what, verdict = e.Method+" "+what+e.Path, "ended"
 		why = fmt.Sprintf("status %d, %d bytes out, %d in, %s", e.Status, e.BytesOut, e.BytesIn, e.Duration.Round(time.Millisecond))

@@ -23,6 +23,7 @@ type rawTerminal struct {
 
 	mu     sync.Mutex // held while something is written
 	filter vt.Filter
+	status status
 	left   bool
 }
 
@@ -41,16 +42,6 @@ func makeRaw(in, out *os.File, reads bool) (*rawTerminal, error) {
 	return &rawTerminal{in: in, out: out, saved: saved, keys: keys, filter: vt.Filter{W: out, Interactive: reads}}, nil
 }
 
-// Write shows output from inside. What comes after restore is nobody's any more.
-func (t *rawTerminal) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.left {
-		return len(p), nil
-	}
-	return t.filter.Write(p)
-}
-
 // restore gives the terminal back as it was: the modes that a full-screen program has set and not reset,
 // because it runs on elsewhere or was killed; what the terminal still has to say to that program, which a
 // shell would take for commands; and the line discipline. Calls after the first do nothing.
@@ -61,6 +52,7 @@ func (t *rawTerminal) restore() {
 		t.keys.stop()
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		t.wipe()
 		t.left = true
 		_, _ = io.WriteString(t.out, t.filter.Reset())
 		if t.filter.Talks() {

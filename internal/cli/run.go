@@ -30,7 +30,8 @@ attach to it. The first PATH is where the agent works ("." by default), at the s
 others are shown too, ":ro" read-only. ARGS are passed to the agent. With the name of a sandbox
 instead of AGENT, that one is entered.
 
-The network is closed but for what the agent itself needs and what --allow names. The sandbox goes on
+The network is closed but for what the agent itself needs and what --allow names; with --network ask,
+what no rule speaks of waits until you answer (ctrl-p a, or bailey approvals). The sandbox goes on
 when you detach (ctrl-p ctrl-q) or when the agent ends; --rm removes it then.`,
 		Example: `  bailey run claude .
   bailey run claude . -- -p "explain this project"

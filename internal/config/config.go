@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -40,17 +41,12 @@ type file struct {
 // Load reads the file at path; a missing one is an empty configuration. All that is wrong with it is
 // reported at once, and then nothing of it is used.
 func Load(path string) (Config, error) {
-	f, err := os.Open(path)
+	text, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Config{}, nil
 	}
 	if err != nil {
-		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
-		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
+		return Config{}, err
 	}
 	c, err := Parse(text)
 	if err != nil {
@@ -59,25 +55,63 @@ func Load(path string) (Config, error) {
 	return c, nil
 }
 
+// LoadNetwork reads what the file at path says about the network: a project's file when it has that name, and else
+// one like config.yaml. Somebody has named it, so a missing one is an error.
+func LoadNetwork(path string) (Network, error) {
+	text, err := read(path)
+	if err != nil {
+		return Network{}, err
+	}
+	var n Network
+	if name := filepath.Base(path); name == ProjectFile {
+		n, err = ParseProject(text, name)
+	} else {
+		var c Config
+		c, err = parse(text, name)
+		n = c.Network
+	}
+	if err != nil {
+		return Network{}, fmt.Errorf("cannot use the configuration: %s:%w", path, err)
+	}
+	return n, nil
+}
+
+// read returns a file that the user has written, no more of it than shows that it is too large.
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	return text, nil
+}
+
 // Parse reads the text of a configuration. It touches nothing else. Its errors begin with LINE:COLUMN: where
 // they are about one place.
-func Parse(text []byte) (Config, error) {
+func Parse(text []byte) (Config, error) { return parse(text, "config.yaml") }
+
+// parse reads the text of the configuration called name.
+func parse(text []byte, name string) (Config, error) {
 	var parsed file
 	if err := decode(text, maxSize, &parsed); err != nil {
 		return Config{}, err
 	}
 	var c Config
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(parsed.Agents)) {
-		a := parsed.Agents[name]
-		a.Name = name
+	for _, agentName := range slices.Sorted(maps.Keys(parsed.Agents)) {
+		a := parsed.Agents[agentName]
+		a.Name = agentName
 		if err := a.Check(); err != nil {
 			errs = append(errs, fmt.Errorf(" %w", err))
 		}
 		c.Agents = append(c.Agents, a)
 	}
 	var err error
-	if c.Network, err = parsed.Network.network("config.yaml"); err != nil {
+	if c.Network, err = parsed.Network.network(name); err != nil {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {

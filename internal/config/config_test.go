@@ -74,6 +74,34 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestLoadNetwork(t *testing.T) {
+	write := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, text := range map[string]string{"proposal.yaml": "agents: {x: {command: [x]}}\nnetwork: {default: allow, deny: [a.test]}\n", "bailey.yaml": "\nnetwork: {deny: [a.test]}\n"} {
+		if n, err := LoadNetwork(write(name, text)); err != nil || len(n.Rules) != 1 || n.Rules[0].Origin != name+":2" {
+			t.Errorf("%s: %+v, %v", name, n, err)
+		}
+	}
+	for what, tt := range map[string]struct{ name, text, want string }{
+		"a wrong rule":          {"x.yaml", "network:\n  deny: [3]\n", "x.yaml:2:10: "},
+		"a wrong project":       {"bailey.yaml", "network:\n  deny: [3]\n", "bailey.yaml:2:10: "},
+		"a project that allows": {"bailey.yaml", "network: {default: allow}", "bailey.yaml:1:20: "},
+		"a project's agents":    {"bailey.yaml", "agents: {}", "bailey.yaml:1:1: "},
+	} {
+		if n, err := LoadNetwork(write(tt.name, tt.text)); err == nil || len(n.Rules) > 0 || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %+v, %v", what, n, err)
+		}
+	}
+	if _, err := LoadNetwork(filepath.Join(t.TempDir(), "x.yaml")); err == nil {
+		t.Error("a missing file is empty")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("agents:\n  a: {command: [x], hosts: [{host: h, port: 1}]}\n"))
 	f.Add([]byte("a: &a [*a]\n"))

@@ -17,7 +17,7 @@ const maxRules = 1000
 
 // Network is what a file says about the network. The zero value says nothing.
 type Network struct {
-	Default string        // "", "deny" or "allow": what no rule speaks of
+	Default string        // "", "deny", "ask" or "allow": what no rule speaks of
 	Rules   []policy.Rule // of its lists and its profiles, in the file's order
 }
 
@@ -88,10 +88,8 @@ func (s *networkSection) network(name string) (Network, error) {
 	switch {
 	case s.Default.err != nil:
 		errs = append(errs, place(s.Default.at, s.Default.err))
-	case n.Default == "ask":
-		errs = append(errs, place(s.Default.at, errors.New("default: ask is not built yet: write deny, and allow hosts by name")))
-	case n.Default != "" && n.Default != "deny" && n.Default != "allow":
-		errs = append(errs, place(s.Default.at, fmt.Errorf("unknown default %q: write deny or allow", n.Default)))
+	case n.Default != "" && n.Default != policy.ParseVerdict(n.Default).String():
+		errs = append(errs, place(s.Default.at, fmt.Errorf("unknown default %q: write deny, ask or allow", n.Default)))
 	}
 	for _, list := range []struct {
 		verdict policy.Verdict

@@ -81,7 +81,9 @@ func TestParseNetworkRefuses(t *testing.T) {
 		"a denial with protocol":    {"network:\n  deny:\n    - {host: a.test, protocol: tcp}", "3:8: a rule that denies"},
 		"a denial with tcp:":        {"network:\n  deny:\n    - tcp:a.test:22", "3:7: invalid rule"},
 		"a tunnel with methods":     {"network:\n  allow:\n    - {host: a.test, tls: tunnel, methods: [GET]}", "3:8: methods and paths cannot be seen"},
-		"ask":                       {"network: {default: ask}", "1:20: default: ask is not built yet"},
+		"a why of two lines":        {"network:\n  deny:\n    - a.test\n    - {host: b.test, why: \"a\\nb\"}", "4:8: why is not one line"},
+		"a long why":                {"network:\n  deny:\n    - {host: b.test, why: " + strings.Repeat("a", 201) + "}", "3:8: why has more than 200 bytes"},
+		"a why that is no text":     {"network:\n  deny:\n    - {host: b.test, why: [a]}", "3:27: "},
 		"an unknown default":        {"network: {default: maybe}", `1:20: unknown default "maybe"`},
 		"a default in capitals":     {"network: {default: Allow}", `unknown default "Allow"`},
 		"a default that is no word": {"network: {default: true}", "1:20: a word is wanted"},
@@ -90,8 +92,8 @@ func TestParseNetworkRefuses(t *testing.T) {
 		"deep brackets":             {"network: {allow: " + strings.Repeat("[", 50000), "1:33: it is nested too deeply"},
 		"deep mappings":             {"network: {allow: " + strings.Repeat("{a: ", 10000), "it is nested too deeply"},
 		"deep lists":                {"network:\n  allow:\n    " + strings.Repeat("- ", 20000), "it is nested too deeply"},
-		"everything wrong, at once": {"network:\n  default: ask\n  allow:\n    - a b\n    - {hots: a.test}\n  profiles: [perl]", "2:12: default: ask is not built yet: write deny, and allow hosts by name; 4:7: invalid rule"},
-		"and the rest of it":        {"network:\n  default: ask\n  allow:\n    - a b\n    - {hots: a.test}\n  profiles: [perl]", `; 5:8: unknown field "hots"; 6:14: unknown profile "perl"`},
+		"everything wrong, at once": {"network:\n  default: askme\n  allow:\n    - a b\n    - {hots: a.test}\n  profiles: [perl]", "2:12: unknown default \"askme\": write deny, ask or allow; 4:7: invalid rule"},
+		"and the rest of it":        {"network:\n  default: askme\n  allow:\n    - a b\n    - {hots: a.test}\n  profiles: [perl]", `; 5:8: unknown field "hots"; 6:14: unknown profile "perl"`},
 	} {
 		cfg, err := Parse([]byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
@@ -168,7 +170,7 @@ func FuzzParseProject(f *testing.F) {
 			}
 			return
 		}
-		if n.Default != "" && n.Default != "deny" {
+		if n.Default != "" && n.Default != "deny" && n.Default != "ask" {
 			t.Errorf("the default is %q", n.Default)
 		}
 		for _, r := range n.Rules {

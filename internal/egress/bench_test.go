@@ -3,6 +3,7 @@ package egress
 import (
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"testing"
 	"time"
@@ -104,4 +105,39 @@ func BenchmarkBulk(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*size*8/through.Seconds()/1e9, "Gbit/s")
 	b.ReportMetric(float64(direct)/float64(through), "of-plain")
+}
+
+// BenchmarkInspected downloads through inspected TLS, and makes connections with one request each.
+func BenchmarkInspected(b *testing.B) {
+	const size = 64 << 20
+	payload := make([]byte, 1<<18)
+	w := newGood(b, func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/down" {
+			for range size / len(payload) {
+				_, _ = rw.Write(payload)
+			}
+		}
+	}, "good.test")
+	fetch := func(b *testing.B, client *http.Client, path string) {
+		res, err := client.Get("https://good.test" + path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+	}
+	b.Run("download", func(b *testing.B) {
+		client := w.client(false)
+		b.SetBytes(size)
+		for b.Loop() {
+			fetch(b, client, "/down")
+		}
+	})
+	b.Run("connection", func(b *testing.B) {
+		for b.Loop() {
+			client := w.client(false)
+			fetch(b, client, "/")
+			client.CloseIdleConnections()
+		}
+	})
 }

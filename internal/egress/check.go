@@ -21,6 +21,8 @@ func checkRequest(r *http.Request, target policy.Request, scheme string) (status
 		return http.StatusMethodNotAllowed, "requests that have their own headers sent back are not passed on"
 	case r.URL.Scheme != "" && r.URL.Scheme != scheme:
 		return http.StatusBadRequest, "the request is for another scheme than its connection"
+	case r.URL.Host != "" && r.URL.Host != r.Host: // a whole URL as HTTP/2's :path
+		return http.StatusBadRequest, "the request's target and its host disagree"
 	case !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "" || r.URL.User != nil:
 		return http.StatusBadRequest, "the request's target is not a path"
 	case !meansTarget(r.Host, target):

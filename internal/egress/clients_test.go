@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bailey-sandbox/bailey/internal/gateway"
 )
 
 // inside is how programs of the host's take the part of a sandbox's: good.test at port is a listener whose
@@ -36,7 +38,7 @@ func (w *web) inside(handle http.HandlerFunc) (port uint16, bundle string) {
 				return
 			}
 			go func() {
-				_, _, _ = relay(w.t.Context(), conn, w.openName("good.test", port))
+				_, _, _ = gateway.Copy(w.t.Context(), conn, w.openName("good.test", port))
 			}()
 		}
 	}()

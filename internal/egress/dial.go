@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/hostname"
@@ -48,6 +49,10 @@ func (s *Server) connect(ctx context.Context, req policy.Request, d policy.Decis
 		if addrs, err = s.permitted(req.Host, d, found); err != nil {
 			return nil, netip.Addr{}, err
 		}
+	} else if d.Rule == "" {
+		if why := s.whyOwn(req.Addr); why != "" {
+			return nil, netip.Addr{}, refusal{policy.Decision{Reason: why}, req.Addr}
+		}
 	}
 	dial := s.Dial
 	if dial == nil {
@@ -73,17 +78,20 @@ func (s *Server) resolve(ctx context.Context, name hostname.Name) ([]netip.Addr,
 
 // permitted keeps the addresses that d opens. Its error is a refusal that names the first other one.
 func (s *Server) permitted(name hostname.Name, d policy.Decision, found []netip.Addr) ([]netip.Addr, error) {
-	own, err := s.hostAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the host's own addresses: %w", err)
-	}
+	own := sync.OnceValues(s.hostAddrs) // asks the kernel for more than a connection costs
 	var addrs []netip.Addr
 	var denied refusal
 	for _, addr := range found {
 		addr = addr.Unmap()
 		checked := d.CheckAddr(name, addr)
-		if checked.Verdict == policy.Allow && !d.Private && slices.Contains(own, addr) {
-			checked = policy.Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s leads to %s, an address of this host", name, addr)}
+		if checked.Verdict == policy.Allow && !d.Private {
+			hosts, err := own()
+			if err != nil {
+				return nil, fmt.Errorf("cannot list the host's own addresses: %w", err)
+			}
+			if slices.Contains(hosts, addr) {
+				checked = policy.Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s leads to %s, an address of this host", name, addr)}
+			}
 		}
 		if checked.Verdict == policy.Allow {
 			addrs = append(addrs, addr)
@@ -95,6 +103,19 @@ func (s *Server) permitted(name hostname.Name, d policy.Decision, found []netip.
 		return nil, denied
 	}
 	return addrs, nil
+}
+
+// whyOwn says why addr needs a rule that names it although it is public, "" when it does not: what listens there
+// trusts this host's firewall.
+func (s *Server) whyOwn(addr netip.Addr) string {
+	own, err := s.hostAddrs()
+	switch {
+	case err != nil:
+		return "cannot list the host's own addresses: " + err.Error()
+	case slices.Contains(own, addr):
+		return fmt.Sprintf("%s is an address of this host, and no rule names it", addr)
+	}
+	return ""
 }
 
 func (s *Server) hostAddrs() ([]netip.Addr, error) {
@@ -153,6 +174,10 @@ func interleave(addrs []netip.Addr) []netip.Addr {
 // returns the first connection. The others are ended before it returns. The address in an error's place
 // is the first one, for the record.
 func dialFirst(ctx context.Context, addrs []netip.Addr, port uint16, dial func(context.Context, netip.AddrPort) (net.Conn, error)) (net.Conn, netip.Addr, error) {
+	if len(addrs) == 1 { // as most names have
+		conn, err := dial(ctx, netip.AddrPortFrom(addrs[0], port))
+		return conn, addrs[0], err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {

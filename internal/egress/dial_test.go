@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -131,5 +132,27 @@ func TestInterleave(t *testing.T) {
 	}
 	if n := len(interleave(slices.Repeat(addrs, 100))); n != maxAddrs {
 		t.Errorf("%d addresses are tried", n)
+	}
+}
+
+// Where everything is allowed, the host's own addresses are not: its services trust its firewall.
+func TestHostsAddressesAreNotAllowedByDefault(t *testing.T) {
+	l := newLab(t, "93.184.0.98")
+	l.HostAddrs = func() ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("93.184.0.99"), netip.MustParseAddr("93.184.0.98")}, nil
+	}
+	l.rules.Default = policy.Allow
+	for _, addr := range []string{"93.184.0.99", "93.184.0.98", "93.184.0.97"} {
+		l.host(addr+":80", echo)
+	}
+	l.start()
+	for addr, want := range map[string]int{"93.184.0.99": 0, "93.184.0.98": 1, "93.184.0.97": 1} {
+		_, before := l.seen()
+		conn := l.open(netip.MustParseAddrPort(addr + ":80"))
+		_, _ = conn.Write([]byte("GET / HTTP/1.1\r\nHost: " + addr + "\r\nConnection: close\r\n\r\n"))
+		_, _ = io.ReadAll(conn)
+		if _, after := l.seen(); len(after)-len(before) != want {
+			t.Errorf("%s is dialled %d times, want %d", addr, len(after)-len(before), want)
+		}
 	}
 }

@@ -86,15 +86,23 @@ func (s *Server) judgeQuestion(q dns.Question) ([]dns.RR, int, string) {
 	if records, known := s.local(q, name); known {
 		return records, dns.RcodeSuccess, ""
 	}
-	if d := s.policy().DecideName(name); d.Verdict != policy.Allow {
-		s.recordQuestion(q, string(name), d)
+	if d := s.policy().DecideName(name); d.Denies() {
 		switch {
 		case !isPublicKind(name):
+			s.recordQuestion(q, string(name), d)
 			return nil, dns.RcodeNameError, d.Reason
-		case q.Qtype != dns.TypeA:
+		case q.Qtype != dns.TypeA && q.Qtype != dns.TypeAAAA:
+			s.recordQuestion(q, string(name), d)
 			return nil, dns.RcodeSuccess, d.Reason
 		}
-		return []dns.RR{addrRecord(q, s.names.lend(name))}, dns.RcodeSuccess, d.Reason
+		addr, known := s.names.lend(name)
+		if !known { // programs ask for both families, and again; what counts is that they connect
+			s.recordQuestion(q, string(name), d)
+		}
+		if q.Qtype == dns.TypeAAAA {
+			return nil, dns.RcodeSuccess, d.Reason
+		}
+		return []dns.RR{addrRecord(q, addr)}, dns.RcodeSuccess, d.Reason
 	}
 	if q.Qtype != dns.TypeA {
 		return nil, dns.RcodeSuccess, ""

@@ -24,7 +24,7 @@ const (
 	serverFirst = 300 * time.Millisecond
 )
 
-// serveFirst lets the first bytes of f decide what happens to it. Where anything is allowed, a client that
+// serveFirst lets the first bytes of f decide what happens to it. Where anything may be allowed, a client that
 // is silent for wait lets its server speak first, and nothing is read any more; else it is refused. A decision that
 // denies goes the same way, as far as where something would be dialled.
 func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decision, wait time.Duration) {
@@ -35,6 +35,8 @@ func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decisi
 	switch {
 	case decision.Protocol == policy.Any && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.EOF)):
 		s.carry(ctx, f, decision, first)
+	case decision.Verdict == policy.Ask && errors.Is(err, os.ErrDeadlineExceeded) && wait == serverFirst:
+		s.serveOther(ctx, f, decision, first)
 	case err != nil:
 		s.refuse(f, f.event(denial(decision, "no request came on the connection to %s", f.target)))
 	case protocol == sniff.TLS:
@@ -46,13 +48,13 @@ func (s *Server) serveFirst(ctx context.Context, f *flow, decision policy.Decisi
 	case decision.Protocol == policy.Any:
 		s.carry(ctx, f, decision, first)
 	default:
-		s.refuse(f, f.event(decision.NotHTTP()))
+		s.serveOther(ctx, f, decision, first)
 	}
 }
 
-// denial is the refusal of what came on a connection that d allows. Where d denies, it has said why already.
+// denial is the refusal of what came on a connection that d allows or asks about. Where d denies, it has said why already.
 func denial(d policy.Decision, format string, a ...any) policy.Decision {
-	if d.Verdict != policy.Allow {
+	if d.Denies() {
 		return d
 	}
 	return policy.Decision{Rule: d.Rule, Reason: fmt.Sprintf(format, a...)}

@@ -19,6 +19,7 @@ type flow struct {
 	began  time.Time
 	target policy.Request // what the sandbox means by Dst
 	open   *openFlow
+	ahead  *dialled // while its handshake waited, or nil
 }
 
 // target is what the sandbox means by dst: the name that the address was made up for, or else the
@@ -51,6 +52,8 @@ func (s *Server) serveFlow(ctx context.Context, f *flow) {
 	defer s.open.remove(f.open)
 	decision := s.policy().Decide(f.target)
 	switch {
+	case decision.Verdict == policy.Ask:
+		s.serveAsked(ctx, f, decision)
 	case decision.Verdict != policy.Allow:
 		s.teach(ctx, f, decision)
 	case decision.Protocol == policy.TCP:
@@ -73,15 +76,15 @@ func (s *Server) carry(ctx context.Context, f *flow, decision policy.Decision, f
 	}
 	_, err = upstream.Write(first)
 	// The flow's own connection, because io.Copy knows splice(2) only between bare *net.TCPConns.
-	out, in, relayErr := relay(ctx, f.Conn, upstream)
+	out, in, copyErr := gateway.Copy(ctx, f.Conn, upstream)
 	e.BytesOut, e.BytesIn = out+int64(len(first)), in
-	s.recordClose(f, e, errors.Join(err, relayErr))
+	s.recordClose(f, e, errors.Join(err, copyErr))
 }
 
 // dial connects f to where it may go, and records that before the first byte can pass: a decision that cannot be
 // recorded is a denial. Its error is a refusal when the policy is the reason. The event is for recordClose.
 func (s *Server) dial(ctx context.Context, f *flow, decision policy.Decision) (net.Conn, audit.Event, error) {
-	upstream, addr, err := s.connect(ctx, f.target, decision)
+	upstream, addr, err := s.connectFlow(ctx, f, decision)
 	var denied refusal
 	if errors.As(err, &denied) {
 		e := f.event(denied.Decision)

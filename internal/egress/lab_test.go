@@ -62,10 +62,11 @@ func (w *wire) Close() error                        { return w.flows.Close() }
 // test, and a record. Its fields below mu say what the world has seen.
 type lab struct {
 	*Server
-	t    testing.TB
-	wire *wire
-	done chan error
-	stop context.CancelFunc
+	t      testing.TB
+	wire   *wire
+	source gateway.Source // what is served when it is not wire
+	done   chan error
+	stop   context.CancelFunc
 
 	mu       sync.Mutex
 	rules    *policy.Policy
@@ -74,7 +75,8 @@ type lab struct {
 	resolved []hostname.Name
 	dialled  []netip.AddrPort
 	events   []audit.Event
-	full     error // what Record returns
+	full     error      // what Record returns
+	sink     audit.Sink // takes the events instead, where it is set
 }
 
 // newLab makes a lab whose policy has those rules; "deny " before one turns it round.
@@ -103,7 +105,10 @@ func newLabNoWire(t testing.TB, rules ...string) *lab {
 func (l *lab) start() *lab {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.stop = cancel
-	go func() { l.done <- l.Serve(ctx, l.wire) }()
+	if l.source == nil {
+		l.source = l.wire
+	}
+	go func() { l.done <- l.Serve(ctx, l.source) }()
 	l.t.Cleanup(func() {
 		cancel()
 		if err := <-l.done; err != nil {
@@ -113,8 +118,11 @@ func (l *lab) start() *lab {
 	return l
 }
 
-func (l *lab) setRules(texts ...string) {
-	p := &policy.Policy{}
+func (l *lab) setRules(texts ...string) { l.setPolicy(policy.Deny, texts...) }
+
+// setPolicy is setRules with the verdict on what no rule speaks of.
+func (l *lab) setPolicy(unspoken policy.Verdict, texts ...string) {
+	p := &policy.Policy{Default: unspoken}
 	for _, text := range texts {
 		text, deny := strings.CutPrefix(text, "deny ")
 		r, err := policy.ParseRule(text, "test")
@@ -155,6 +163,9 @@ func (l *lab) dialWorld(ctx context.Context, addr netip.AddrPort) (net.Conn, err
 func (l *lab) Record(e audit.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.sink != nil {
+		return l.sink.Record(e)
+	}
 	if l.full == nil {
 		l.events = append(l.events, e)
 	}
@@ -206,17 +217,24 @@ func echo(c *net.TCPConn) {
 // open connects from inside to dst.
 func (l *lab) open(dst netip.AddrPort) *net.TCPConn {
 	l.t.Helper()
-	conn, err := net.Dial("tcp", l.wire.flows.Addr().String())
+	conn, err := openAt(l.wire.flows.Addr().String(), dst)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// openAt connects to dst from inside a wire whose flows are taken at that address.
+func openAt(flows string, dst netip.AddrPort) (*net.TCPConn, error) {
+	conn, err := net.Dial("tcp", flows)
+	if err != nil {
+		return nil, err
+	}
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	head := dst.Addr().As16()
-	if _, err := conn.Write(binary.BigEndian.AppendUint16(head[:], dst.Port())); err != nil {
-		l.t.Fatal(err)
-	}
-	return conn.(*net.TCPConn)
+	_, err = conn.Write(binary.BigEndian.AppendUint16(head[:], dst.Port()))
+	return conn.(*net.TCPConn), err
 }
 
 // openName looks name up inside and connects to what comes back.

@@ -56,15 +56,15 @@ func (t *nameTable) keep(name hostname.Name) (netip.Addr, bool) {
 	return synthetic(firstOffset + i), true
 }
 
-// lend returns an address of name's: the one that it keeps, or one for a while.
-func (t *nameTable) lend(name hostname.Name) netip.Addr {
+// lend returns an address of name's, the one that it keeps or one for a while, and whether it had that already.
+func (t *nameTable) lend(name hostname.Name) (addr netip.Addr, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if i, kept := t.index[name]; kept {
-		return synthetic(firstOffset + i)
+		return synthetic(firstOffset + i), true
 	}
-	if i, known := t.lentIndex[name]; known {
-		return synthetic(lentOffset + i)
+	if i, lent := t.lentIndex[name]; lent {
+		return synthetic(lentOffset + i), true
 	}
 	if t.lentIndex == nil {
 		t.lentIndex = map[hostname.Name]uint32{}
@@ -79,7 +79,7 @@ func (t *nameTable) lend(name hostname.Name) netip.Addr {
 		t.lent[i] = name
 	}
 	t.lentIndex[name] = i
-	return synthetic(lentOffset + i)
+	return synthetic(lentOffset + i), false
 }
 
 // name returns what addr was made up for, "" when it was not.

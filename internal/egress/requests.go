@@ -65,7 +65,7 @@ func (h *requests) finish() {
 	h.closeOutside()
 	e := h.f.event(h.decision)
 	switch {
-	case h.decision.Verdict == policy.Allow:
+	case !h.decision.Denies():
 		e.BytesOut, e.BytesIn = h.in.out.Load()-h.outBefore, h.in.in.Load()-h.inBefore
 		h.s.recordClose(h.f, e, context.Cause(h.ctx))
 	case !h.recorded.Load():
@@ -125,7 +125,7 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if decision.Verdict != policy.Allow {
 		e.Status = status
 	}
-	if h.decision.Verdict != policy.Allow {
+	if h.decision.Denies() {
 		w.Header().Set("Connection", "close") // also in HTTP/2, where it ends the connection after this answer
 	}
 	h.recorded.Store(true)
@@ -170,10 +170,13 @@ func (h *requests) judge(r *http.Request) (status int, d policy.Decision) {
 	}
 	req := h.f.target
 	req.Method, req.Path = r.Method, r.URL.EscapedPath()
+	if !h.decision.Denies() {
+		return http.StatusForbidden, h.approve(r, req)
+	}
 	d = h.s.policy().Decide(req)
-	if h.decision.Verdict != policy.Allow && d.Verdict == policy.Allow {
-		return http.StatusServiceUnavailable, policy.Decision{Rule: d.Rule,
-			Reason: fmt.Sprintf("%s has become allowed in this moment, but its connection was refused: try again", req)}
+	if !d.Denies() {
+		d = policy.Decision{Rule: d.Rule, Reason: fmt.Sprintf("the connection to %s was refused, which would not happen any more: try again", h.f.target)}
+		return http.StatusServiceUnavailable, d
 	}
 	return http.StatusForbidden, d
 }

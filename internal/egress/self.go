@@ -59,6 +59,9 @@ func (s *Server) listAllowed(w http.ResponseWriter, r *http.Request) {
 	if page.Default == policy.Allow.String() {
 		text += "and, by default, every public address.\n"
 	}
+	if page.Default == policy.Ask.String() {
+		text += "A human is asked about every other public address as soon as it is used.\n"
+	}
 	text += "No proxy is needed; programs that insist on one: " + page.Proxy + "\n"
 	_, _ = io.WriteString(w, text+"To ask a human for more: "+page.Ask+"\n")
 }

@@ -2,15 +2,19 @@
 // gateway yields, asks policy about each, and dials, copies and records what is allowed. It knows no
 // backend and keeps no rules of its own; nothing that the sandbox says decides where it connects.
 //
-// What a flow speaks is decided by its rule. Under a tcp rule it is dialled at once and carried as it is, so that
+// Where the gateway can hold handshakes (knock), connections that will be carried unread are dialled before they are
+// completed inside. What a flow speaks is decided by its rule. Under a tcp rule it is dialled at once and carried as it is, so that
 // servers may speak first. Under any other rule the client's first bytes decide: TLS must be for the name that
 // the address was made up for, and is opened with a certificate of our own authority, or under a tunnel rule
 // carried unread; HTTP is judged request by request; anything else is reset, and so is silence of a minute,
 // whatever the port. Where the default allows everything, other protocols and TLS are carried unread, and a
-// client that is silent for 300 ms lets its server speak. A refusal goes the same way as far as an answer needs: a
-// request, in TLS or not, gets a page with the reason, and nothing is looked up or dialled. A client that ends its side of a connection for requests
-// has gone away, and its request ends, as at most proxies; what is carried keeps half-closes. For clients that insist
-// on a proxy there is one, which turns what it is asked for into such flows and requests.
+// client that is silent for 300 ms lets its server speak. Where the default asks, nothing is carried unread that no
+// rule speaks of: a request waits until a human has answered, unread but for its head, and another protocol's
+// connection after its first bytes, or silence (see Questions). A refusal goes the same way as far as an answer needs: a
+// request, in TLS or not, gets a page with the reason, and nothing is looked up or dialled. A client that ends its side
+// of a connection for requests has gone away, and its request ends, as at most proxies; what is carried keeps
+// half-closes. For clients that insist on a proxy there is one, which turns what it is asked for into such flows and
+// requests.
 package egress
 
 import (
@@ -67,12 +71,14 @@ type Server struct {
 	names   nameTable
 	refused throttle
 	wishes  throttle
+	asked   Questions
 	flows   atomic.Int64 // open now
 	taught  atomic.Int64 // of them, those that are refused and are told so
 	// Requests that are open now, and what they may hold of long heads together.
 	requests atomic.Int64
 	heads    framing.Budget
 	open     registry
+	ahead    ahead
 	lastID   atomic.Uint64
 }
 
@@ -92,11 +98,13 @@ func (s *Server) Serve(ctx context.Context, src gateway.Source) error {
 		_ = packets.Close()
 		_ = streams.Close()
 	})
+	wg.Go(func() { s.hold(ctx, src) })
 	wg.Go(func() { s.servePackets(ctx, packets) })
 	wg.Go(func() { s.serveStreams(ctx, streams, &wg) })
 	err := s.serveFlows(ctx, src, &wg)
 	cancel()
 	wg.Wait()
+	s.ahead.abandonAll()
 	s.recordMissed()
 	return err
 }
@@ -111,15 +119,17 @@ func (s *Server) serveFlows(ctx context.Context, src gateway.Source, wg *sync.Wa
 			}
 			continue
 		}
-		flow := &flow{Flow: f, id: s.lastID.Add(1), began: time.Now(), target: s.target(f.Dst)}
+		flow := &flow{Flow: f, id: s.lastID.Add(1), began: time.Now(), target: s.target(f.Dst), ahead: s.takeAhead(f)}
 		if s.flows.Add(1) > s.maxFlows() {
 			s.flows.Add(-1)
+			flow.ahead.close()
 			s.refuse(flow, flow.event(policy.Decision{
 				Reason: fmt.Sprintf("the sandbox already has %d connections open", s.maxFlows())}))
 			continue
 		}
 		wg.Go(func() {
 			defer s.flows.Add(-1)
+			defer flow.ahead.close()
 			s.serveFlow(ctx, flow)
 		})
 	}

@@ -168,10 +168,6 @@ func TestTheEndInsideEndsWhatIsOutside(t *testing.T) {
 	})
 }
 
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { return len(b), nil }
-
 // Who only waits is not stalled: for an answer, for more of it, or for more of a request.
 func TestPatienceIsNoStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -57,7 +59,7 @@ func (w *web) serve(name string, port uint16, handle http.HandlerFunc) {
 	speaks.SetHTTP1(true)
 	speaks.SetHTTP2(true)
 	speaks.SetUnencryptedHTTP2(true)
-	server := &http.Server{Protocols: &speaks, TLSConfig: &tls.Config{Certificates: []tls.Certificate{*leaf}},
+	server := &http.Server{Protocols: &speaks, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{Certificates: []tls.Certificate{*leaf}},
 		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			w.mu.Lock()
 			w.seen = append(w.seen, r)
@@ -100,10 +102,13 @@ func (w *web) clientOf(http2 bool, config *tls.Config) *http.Client {
 		DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
 			host, port, _ := net.SplitHostPort(addr)
 			n, _ := net.LookupPort("tcp", port)
+			var conn *net.TCPConn
 			if a, err := netip.ParseAddr(host); err == nil {
-				return w.open(netip.AddrPortFrom(a, uint16(n))), nil
+				conn = w.open(netip.AddrPortFrom(a, uint16(n)))
+			} else {
+				conn = w.openName(host, uint16(n))
 			}
-			return w.openName(host, uint16(n)), nil
+			return conn, conn.SetDeadline(time.Time{}) // the client has a limit for each request
 		}}
 	w.t.Cleanup(t.CloseIdleConnections)
 	return &http.Client{Transport: t, Timeout: 10 * time.Second,

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -19,13 +21,19 @@ const (
 	portDNS   = 53
 )
 
+// Without leaves out what a kernel may lack, as if it did. The zero value takes what there is.
+type Without struct {
+	TPROXY bool // connections are redirected instead
+	Queue  bool // handshakes are not held
+}
+
 // Build connects the calling process's network namespace to a new gateway namespace and returns the
-// gateway's listening sockets, in the order that Open takes: TCP flows, DNS over TCP, DNS over UDP. It
-// needs CAP_NET_ADMIN in the user namespace that owns both. The sockets keep the gateway's namespace
-// alive; when they are closed and the sandbox is gone, the kernel removes everything.
+// gateway's sockets, in the order that Open takes: TCP flows, DNS over TCP, DNS over UDP and, where the kernel
+// has it, the queue of handshakes. It needs CAP_NET_ADMIN in the user namespace that owns both. The sockets keep
+// the gateway's namespace alive; when they are closed and the sandbox is gone, the kernel removes everything.
 //
 // The sandbox's processes must never get a descriptor of these sockets.
-func Build() ([]*os.File, error) {
+func Build(w Without) ([]*os.File, error) {
 	type result struct {
 		files []*os.File
 		err   error
@@ -35,14 +43,14 @@ func Build() ([]*os.File, error) {
 		// The thread enters the gateway's namespace and is never reused: a goroutine that ends while
 		// locked takes its thread along.
 		runtime.LockOSThread()
-		files, err := build()
+		files, err := build(w)
 		done <- result{files, err}
 	}()
 	r := <-done
 	return r.files, r.err
 }
 
-func build() ([]*os.File, error) {
+func build(w Without) ([]*os.File, error) {
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, err
@@ -86,13 +94,49 @@ func build() ([]*os.File, error) {
 	if err := configureGateway(outside); err != nil {
 		return nil, fmt.Errorf("cannot configure the gateway: %w", err)
 	}
-	if err := redirect("sandbox"); err != nil {
-		return nil, fmt.Errorf("cannot set the gateway's packet rules (nftables with TPROXY): %w", err)
+	transparent, queue, err := setRules("sandbox", w)
+	if err != nil {
+		return nil, err
 	}
-	if err := configureSandbox(inside); err != nil {
-		return nil, fmt.Errorf("cannot configure the sandbox's network: %w", err)
+	files, err := listen(transparent)
+	if err == nil {
+		if err = configureSandbox(inside); err != nil {
+			err = fmt.Errorf("cannot configure the sandbox's network: %w", err)
+		}
 	}
-	return listen()
+	if err == nil {
+		err = awaitLink(outside, "sandbox")
+	}
+	if queue != nil {
+		files = append(files, queue)
+	}
+	if err != nil {
+		closeAll(files)
+		return nil, err
+	}
+	return files, nil
+}
+
+// setRules finds out by trying what the kernel has. Which of the two ways leads connections to their socket nobody can
+// tell inside; the first needs no connection tracking and is faster.
+func setRules(link string, w Without) (transparent bool, queue *os.File, err error) {
+	if !w.TPROXY {
+		err = steer(link)
+		transparent = err == nil
+	}
+	if !transparent {
+		if e := redirect(link); e != nil {
+			return false, nil, fmt.Errorf("cannot set the gateway's packet rules (nftables with TPROXY, or with REDIRECT): %w", errors.Join(err, e))
+		}
+	}
+	if w.Queue {
+		return transparent, nil, nil
+	}
+	queue, err = hold(link)
+	if err != nil {
+		return false, nil, fmt.Errorf("cannot have the gateway hold connections: %w", err)
+	}
+	return transparent, queue, nil
 }
 
 // configureGateway makes every destination local: whatever address the sandbox asks for, it is ours.
@@ -121,14 +165,17 @@ func configureSandbox(h *netlink.Handle) error {
 	if err := h.RouteAdd(&netlink.Route{LinkIndex: eth0, Dst: ipNet("0.0.0.0/0"), Gw: net.ParseIP(Gateway)}); err != nil {
 		return err
 	}
-	// Ranges that the gateway's kernel would drop as martians: fail here at once instead of timing out.
-	for _, dst := range []string{"0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"} {
+	for _, dst := range martians() {
 		if err := h.RouteAdd(&netlink.Route{Dst: ipNet(dst), Type: unix.RTN_UNREACHABLE}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// martians are the ranges that the gateway's kernel would drop: connections there fail in the sandbox at once instead
+// of timing out.
+func martians() []string { return []string{"0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"} }
 
 // up gives the link an address, when one is given, brings it up and returns its index.
 func up(h *netlink.Handle, name, addr string) (int, error) {
@@ -143,6 +190,21 @@ func up(h *netlink.Handle, name, addr string) (int, error) {
 		}
 	}
 	return link.Attrs().Index, h.LinkSetUp(link)
+}
+
+// awaitLink waits until the kernel sends on the link, which it does some time after both ends are up. What it drops
+// until then, the sandbox would send again after a second.
+func awaitLink(h *netlink.Handle, name string) error {
+	const patience, pause = 2 * time.Second, 100 * time.Microsecond
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
+		link, err := h.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp || time.Now().After(deadline) {
+			return nil
+		}
+	}
 }
 
 // ipNet keeps the host bits of prefix: an interface address needs them.
@@ -162,15 +224,14 @@ func Loopback() error {
 	return err
 }
 
-func listen() (files []*os.File, err error) {
-	defer func() {
-		if err != nil {
-			for _, f := range files {
-				f.Close()
-			}
-			files = nil
-		}
-	}()
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// listen opens the sockets; when it fails, those that are returned are open.
+func listen(transparent bool) (files []*os.File, err error) {
 	for _, s := range []struct {
 		name       string
 		kind, port int
@@ -184,9 +245,12 @@ func listen() (files []*os.File, err error) {
 			return files, fmt.Errorf("cannot make the %s socket: %w", s.name, err)
 		}
 		files = append(files, os.NewFile(uintptr(fd), s.name))
-		// Transparent: accept connections to, and answer from, addresses that are not configured.
-		if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1); err != nil {
-			return files, fmt.Errorf("cannot make the %s socket transparent: %w", s.name, err)
+		// Transparent: accept connections to, and answer from, addresses that are not configured. What is redirected
+		// goes to one that is, and Open tells the two by this.
+		if transparent || s.port != portFlows {
+			if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1); err != nil {
+				return files, fmt.Errorf("cannot make the %s socket transparent: %w", s.name, err)
+			}
 		}
 		if err := unix.Bind(fd, &unix.SockaddrInet4{Port: s.port}); err != nil {
 			return files, fmt.Errorf("cannot bind the %s socket: %w", s.name, err)

@@ -43,6 +43,26 @@ type Source interface {
 	io.Closer
 }
 
+// Holder is a Source that can have the sandbox's side of a connection wait for what becomes of the other: connect
+// then fails inside when it should. It depends on the kernel; without, every handshake is completed.
+type Holder interface {
+	Source
+	// Hold has judge called for each connection that begins, in a goroutine of its own, and ends the handshake as
+	// it says. It returns when the Source is closed and no judge runs any more. A connection that passes comes out
+	// of Accept, from src to dst, unless its client has given up; some come unasked, when very many begin at once.
+	Hold(judge func(src, dst netip.AddrPort) Verdict)
+}
+
+// Verdict is how a handshake ends. The zero value refuses.
+type Verdict int
+
+// The verdicts.
+const (
+	Refuse      Verdict = iota // connect fails with "connection refused"
+	Unreachable                // connect fails with "no route to host"
+	Pass                       // the handshake is completed, which decides nothing else
+)
+
 // Addresses of every sandbox's one link, inside 198.18.0.0/15 (RFC 2544), which is never routed on the
 // internet. Each sandbox has a network namespace of its own, so all use the same.
 const (

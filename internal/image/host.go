@@ -48,7 +48,7 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 	for _, dir := range varDirs() {
 		addTree(&root, t, dir)
 	}
-	copies, err := snapshot(t, in.Cache)
+	copies, bundle, err := snapshot(t, in.Cache, in.Authority)
 	if err != nil {
 		return root, nil, nil, fmt.Errorf("cannot copy the host's configuration: %w", err)
 	}
@@ -64,10 +64,14 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 		sandbox.Symlink{Target: "/var/lock", Text: "/run/lock"})
 	root.Dirs = dirs(in.User)
 
-	trusted, trust := trusting(t, in.Authority)
-	root.Files = append(root.Files, trusted...)
-	mounts, env := userTools(in, t, root)
-	env = append(env, trust...)
+	keystore := ""
+	if len(in.Authority) > 0 {
+		keystore = filepath.Join(copies, keystoreFile)
+	}
+	mounts, env := userTools(in, t, root, keystore)
+	if len(in.Authority) > 0 {
+		env = append(env, trustEnv(bundle)...)
+	}
 	for _, file := range blankable() {
 		if content, err := t.readPublic(file); err == nil && holdsSecret(content) {
 			mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountHidden, Target: file})

@@ -8,6 +8,7 @@ type manager struct {
 	variable string   // environment variable that overrides root, passed on when set
 	show     []string // what is bound; a glob where new siblings must be installable next to the host's
 	hide     []string // files in there that may hold credentials
+	jdks     []string // JDKs in there
 	env      []string // KEY=VALUE that lets installing work although the host's directories are read-only
 }
 
@@ -28,14 +29,14 @@ func managers() []manager {
 		{root: ".rbenv", variable: "RBENV_ROOT", show: []string{"."}},
 		// Of ~/.cargo only the programs: the registry cache must be writable, credentials.toml must not be seen.
 		{root: ".cargo", variable: "CARGO_HOME", show: []string{"bin"}, env: []string{"CARGO_INSTALL_ROOT=/usr/local"}},
-		{root: ".local/share/mise", variable: "MISE_DATA_DIR", show: []string{"."}, hide: []string{"installs/node/*/etc/npmrc"}},
-		{root: ".asdf", variable: "ASDF_DATA_DIR", show: []string{"."}, hide: []string{"installs/nodejs/*/etc/npmrc"}},
-		{root: ".sdkman", variable: "SDKMAN_DIR", show: []string{"."}, hide: []string{"candidates/maven/*/conf/settings.xml"}},
+		{root: ".local/share/mise", variable: "MISE_DATA_DIR", show: []string{"."}, hide: []string{"installs/node/*/etc/npmrc"}, jdks: []string{"installs/java/*"}},
+		{root: ".asdf", variable: "ASDF_DATA_DIR", show: []string{"."}, hide: []string{"installs/nodejs/*/etc/npmrc"}, jdks: []string{"installs/java/*"}},
+		{root: ".sdkman", variable: "SDKMAN_DIR", show: []string{"."}, hide: []string{"candidates/maven/*/conf/settings.xml"}, jdks: []string{"candidates/java/*"}},
 		{root: "go", show: []string{"bin"}, env: []string{"GOBIN=/usr/local/bin"}},
 		{root: "sdk", show: []string{"go*"}}, // golang.org/dl
 		{root: ".local/go", show: []string{"."}},
-		{root: ".linuxbrew", show: []string{"."}, hide: []string{"etc/npmrc"}},
-		{root: "/home/linuxbrew/.linuxbrew", show: []string{"."}, hide: []string{"etc/npmrc"}},
+		{root: ".linuxbrew", show: []string{"."}, hide: []string{"etc/npmrc"}, jdks: []string{"opt/openjdk*/libexec"}},
+		{root: "/home/linuxbrew/.linuxbrew", show: []string{"."}, hide: []string{"etc/npmrc"}, jdks: []string{"opt/openjdk*/libexec"}},
 		{root: ".local/bin", show: []string{"."}},
 	}
 }

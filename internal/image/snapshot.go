@@ -26,8 +26,10 @@ const (
 
 // manifest says what the newest snapshot was made of.
 type manifest struct {
-	Dir    string // below the cache
-	Stamps []stamp
+	Dir       string // below the cache
+	Authority string // the fingerprint of the one that it trusts, "" for none
+	Bundle    string // what it trusts, by its path inside; "" without an authority
+	Stamps    []stamp
 }
 
 // stamp is a path of the host as it was; a missing one has only its name. Files that are rewritten in
@@ -48,66 +50,75 @@ func (t tree) stamp(path string) stamp {
 	return stamp{Path: path, Mode: info.Mode(), Size: info.Size(), Mtime: info.ModTime().UnixNano()}
 }
 
-// snapshot returns a directory below cache with copies of the listed parts of /etc and /var, made anew
-// when the host's have changed. Copying costs once what mounting each part would cost at every start.
-func snapshot(t tree, cache string) (string, error) {
+// snapshot returns a directory below cache with copies of the listed parts of /etc and /var, which trust ca, made
+// anew when the host's have changed; without a ca, one that trusts any will do. Copying costs once what mounting
+// each part would cost at every start. The bundle is what it trusts, by its path inside.
+func snapshot(t tree, cache string, ca []byte) (dir, bundle string, err error) {
 	name := filepath.Join(cache, "manifest.json")
-	if dir := t.newest(cache, name); dir != "" {
-		return dir, nil
+	if m, ok := t.newest(cache, name, ca); ok {
+		return filepath.Join(cache, m.Dir), m.Bundle, nil
 	}
 	if err := os.MkdirAll(cache, 0o700); err != nil {
-		return "", err
+		return "", "", err
 	}
 	unlock, err := lock(filepath.Join(cache, "lock"))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer unlock()
-	if dir := t.newest(cache, name); dir != "" {
-		return dir, nil // somebody else has made it while we waited
+	m, ok := t.newest(cache, name, ca) // somebody else may have made it while we waited
+	if !ok {
+		if err := removeUnfinished(cache); err != nil {
+			return "", "", err
+		}
+		if m, err = makeSnapshot(t, cache, name, ca); err != nil {
+			return "", "", errors.Join(err, removeUnfinished(cache))
+		}
+		if err := removeOld(cache, m.Dir); err != nil {
+			return "", "", err
+		}
 	}
-	if err := removeUnfinished(cache); err != nil {
-		return "", err
-	}
-	dir, err := makeSnapshot(t, cache, name)
-	if err != nil {
-		return "", errors.Join(err, removeUnfinished(cache))
-	}
-	return dir, removeOld(cache, filepath.Base(dir))
+	return filepath.Join(cache, m.Dir), m.Bundle, nil
 }
 
 // makeSnapshot copies, and makes the copy the newest by writing its manifest. What it has begun when it fails
 // or is killed can be told by names that begin with "new-".
-func makeSnapshot(t tree, cache, name string) (string, error) {
+func makeSnapshot(t tree, cache, name string, ca []byte) (manifest, error) {
 	unfinished, err := os.MkdirTemp(cache, newPrefix)
 	if err != nil {
-		return "", err
+		return manifest{}, err
 	}
 	c := copier{t: t, into: unfinished}
 	if err := c.copyAll(); err != nil {
-		return "", err
+		return manifest{}, err
 	}
+	m := manifest{Dir: donePrefix + strings.TrimPrefix(filepath.Base(unfinished), newPrefix), Authority: fingerprint(ca)}
+	if len(ca) > 0 {
+		if m.Bundle, err = c.trust(ca); err != nil {
+			return manifest{}, err
+		}
+	}
+	m.Stamps = c.stamps
 	if err := os.Chmod(unfinished, 0o755); err != nil {
-		return "", err
+		return manifest{}, err
 	}
-	dir := filepath.Join(cache, donePrefix+strings.TrimPrefix(filepath.Base(unfinished), newPrefix))
 	if err := failpoint.Hit("snapshot.copied"); err != nil {
-		return "", err
+		return manifest{}, err
 	}
-	b, err := json.Marshal(manifest{Dir: filepath.Base(dir), Stamps: c.stamps})
+	b, err := json.Marshal(m)
 	if err != nil {
-		return "", err
+		return manifest{}, err
 	}
 	if err := os.WriteFile(unfinished+".json", b, 0o600); err != nil {
-		return "", err
+		return manifest{}, err
 	}
-	if err := os.Rename(unfinished, dir); err != nil {
-		return "", err
+	if err := os.Rename(unfinished, filepath.Join(cache, m.Dir)); err != nil {
+		return manifest{}, err
 	}
 	if err := failpoint.Hit("snapshot.written"); err != nil {
-		return "", err
+		return manifest{}, err
 	}
-	return dir, os.Rename(unfinished+".json", name)
+	return m, os.Rename(unfinished+".json", name)
 }
 
 // lock keeps others from making a snapshot at the same time; they wait for ours.
@@ -148,14 +159,13 @@ func removeUnfinished(cache string) error {
 	return err
 }
 
-// newest returns the snapshot that the manifest called name describes, "" when the host's files have changed.
-func (t tree) newest(cache, name string) string {
-	var m manifest
+// newest returns the manifest called name, and false when the host's files have changed or it does not trust ca.
+func (t tree) newest(cache, name string, ca []byte) (m manifest, ok bool) {
 	b, err := os.ReadFile(name)
 	if err != nil || json.Unmarshal(b, &m) != nil || !t.unchanged(m, cache) {
-		return ""
+		return manifest{}, false
 	}
-	return filepath.Join(cache, m.Dir)
+	return m, len(ca) == 0 || m.Authority == fingerprint(ca)
 }
 
 func (t tree) unchanged(m manifest, cache string) bool {

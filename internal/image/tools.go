@@ -13,12 +13,14 @@ type tools struct {
 	in     HostInput
 	t      tree
 	shown  []string // visible directories: lowers, binds and the mounts below
+	jdks   []string // globs of what version managers keep
 	mounts []sandbox.Mount
 	env    []string
 }
 
-// userTools finds the version managers that PATH names and returns their mounts, and the environment.
-func userTools(in HostInput, t tree, root sandbox.Root) ([]sandbox.Mount, []string) {
+// userTools finds the version managers that PATH names and returns their mounts, and the environment. The keystore,
+// if any, is a file on the host with what Java programs trust.
+func userTools(in HostInput, t tree, root sandbox.Root, keystore string) ([]sandbox.Mount, []string) {
 	w := &tools{in: in, t: t}
 	for _, l := range root.Lowers {
 		w.shown = append(w.shown, l.Target)
@@ -37,6 +39,9 @@ func userTools(in HostInput, t tree, root sandbox.Root) ([]sandbox.Mount, []stri
 	entries := filepath.SplitList(in.Getenv("PATH"))
 	for _, m := range managers() {
 		w.addManager(m, entries)
+	}
+	if keystore != "" {
+		w.ownKeystores(keystore)
 	}
 	w.env = append(w.env, "PATH="+strings.Join(w.path(entries), ":"))
 	for _, name := range []string{"JAVA_HOME", "GOROOT", "GRADLE_HOME", "MAVEN_HOME", "DOTNET_ROOT", "HOMEBREW_PREFIX", "HOMEBREW_CELLAR", "HOMEBREW_REPOSITORY"} {
@@ -69,6 +74,9 @@ func (w *tools) addManager(m manager, entries []string) {
 				w.mounts = append(w.mounts, sandbox.Mount{Kind: sandbox.MountHidden, Target: hidden})
 			}
 		}
+	}
+	for _, pattern := range m.jdks {
+		w.jdks = append(w.jdks, filepath.Join(root, pattern))
 	}
 	w.env = append(w.env, m.env...)
 	w.passOn(m.variable, root)

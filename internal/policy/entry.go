@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Entry is a rule as files and sockets have it. What it says is judged by Rule.
@@ -18,12 +20,13 @@ type Entry struct {
 	Methods  []string `yaml:"methods" json:"methods,omitempty"`
 	Paths    []string `yaml:"paths" json:"paths,omitempty"`
 	Private  bool     `yaml:"private" json:"private,omitempty"`
+	Why      string   `yaml:"why" json:"why,omitempty"` // what the rule is for, in its writer's words
 }
 
 // Rule returns the rule that e writes down. The error says everything that is wrong with it.
 func (e Entry) Rule(v Verdict, origin string) (Rule, error) {
-	r := Rule{Verdict: v, Origin: origin, Private: e.Private}
-	errs := []error{e.address(&r), e.ports(&r), e.requests(&r)}
+	r := Rule{Verdict: v, Origin: origin, Private: e.Private, Why: e.Why}
+	errs := []error{e.address(&r), e.ports(&r), e.requests(&r), checkWhy(e.Why)}
 	switch e.Protocol {
 	case "", "http":
 	case "tcp":
@@ -108,9 +111,21 @@ func (e Entry) requests(r *Rule) error {
 	return errors.Join(errs...)
 }
 
+// checkWhy says what is wrong with a rule's reason. It is shown in sentences of ours, also to the agent.
+func checkWhy(why string) error {
+	const longest = 200
+	switch {
+	case len(why) > longest:
+		return fmt.Errorf("why has more than %d bytes", longest)
+	case !utf8.ValidString(why) || strings.ContainsFunc(why, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return errors.New("why is not one line of characters that can be seen")
+	}
+	return nil
+}
+
 // Entry returns r as Entry.Rule reads it.
 func (r Rule) Entry() Entry {
-	e := Entry{Methods: r.Methods, Paths: r.Paths, Private: r.Private && r.Verdict == Allow && !r.ownPrivate()}
+	e := Entry{Methods: r.Methods, Paths: r.Paths, Why: r.Why, Private: r.Private && r.Verdict == Allow && !r.ownPrivate()}
 	switch {
 	case !r.Net.IsValid():
 		e.Host = r.Host.String()

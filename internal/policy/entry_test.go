@@ -21,6 +21,8 @@ func TestEntry(t *testing.T) {
 		{Entry{Host: "10.0.0.1"}, "10.0.0.1"},
 		{Entry{Host: "2606:4700::1"}, "2606:4700::1"},
 		{Entry{CIDR: "0.0.0.0/0", Private: true}, "private:0.0.0.0/0"},
+		{Entry{Host: "a.test", Why: "for the mock-ups, «schön»"}, "a.test"},
+		{Entry{Host: "a.test", Why: strings.Repeat("a", 200)}, "a.test"},
 	}
 	for _, tt := range tests {
 		r, err := tt.entry.Rule(Allow, "test")
@@ -81,6 +83,11 @@ func TestEntryRefuses(t *testing.T) {
 		{Entry{Host: "a.test", Paths: []string{"/a\u202eb"}}, Allow, "cannot be seen"},
 		{Entry{Host: "a.test", Paths: []string{"/" + strings.Repeat("a", 2000)}}, Allow, "more than"},
 		{Entry{Host: "a.test", Methods: make([]string, 200)}, Allow, "more than"},
+		{Entry{Host: "a.test", Why: strings.Repeat("a", 201)}, Allow, "more than 200 bytes"},
+		{Entry{Host: "a.test", Why: "two\nlines"}, Allow, "one line"},
+		{Entry{Host: "a.test", Why: "\x1b[2J"}, Deny, "one line"},
+		{Entry{Host: "a.test", Why: "a\u202eb"}, Allow, "one line"},
+		{Entry{Host: "a.test", Why: "\xff"}, Allow, "one line"},
 		{Entry{Host: "a.test", Protocol: "tcp"}, Deny, "every protocol"},
 		{Entry{Host: "a.test", TLS: "inspect"}, Deny, "every protocol"},
 		{Entry{Host: "a.test", Private: true}, Deny, "every protocol"},
@@ -95,10 +102,10 @@ func TestEntryRefuses(t *testing.T) {
 }
 
 func FuzzEntry(f *testing.F) {
-	f.Add("a.test", "", 443, "tcp", "", "GET", "/a/**", false)
-	f.Add("", "10.0.0.0/8", 0, "", "tunnel", "", "", true)
-	f.Fuzz(func(t *testing.T, host, cidr string, port int, protocol, tls, method, path string, deny bool) {
-		e := Entry{Host: host, CIDR: cidr, Port: port, Protocol: protocol, TLS: tls}
+	f.Add("a.test", "", 443, "tcp", "", "GET", "/a/**", "its model", false)
+	f.Add("", "10.0.0.0/8", 0, "", "tunnel", "", "", "\u2028", true)
+	f.Fuzz(func(t *testing.T, host, cidr string, port int, protocol, tls, method, path, why string, deny bool) {
+		e := Entry{Host: host, CIDR: cidr, Port: port, Protocol: protocol, TLS: tls, Why: why}
 		if method != "" {
 			e.Methods = []string{method}
 		}
@@ -112,6 +119,9 @@ func FuzzEntry(f *testing.F) {
 		r, err := e.Rule(v, "")
 		if err != nil {
 			return
+		}
+		if strings.ContainsAny(r.Why, "\n\r\t\x1b\u2028\u202e") || len(r.Why) > 200 {
+			t.Fatalf("the reason is %q", r.Why)
 		}
 		again, err := r.Entry().Rule(v, "")
 		if err != nil || !reflect.DeepEqual(again, r) {

@@ -65,6 +65,22 @@ func checkGlob(glob string) error {
 	return nil
 }
 
+// Glob returns the segments of a glob that matches the path that was sent as raw, and little else; false when no
+// glob can. A segment that no glob can say becomes a star.
+func Glob(raw string) ([]string, bool) {
+	path, clear := cleanPath(raw)
+	if !clear {
+		return nil, false
+	}
+	segments := strings.Split(path[1:], "/")
+	for i, segment := range segments {
+		if strings.Contains(segment, "*") || checkGlob("/"+segment) != nil {
+			segments[i] = "*"
+		}
+	}
+	return segments, true
+}
+
 // matchPath matches a clean path. In a glob, * stands for any text within one segment, ** for any number of
 // segments, and at the end for one or more: /a/** is what is below /a, and not /a.
 func matchPath(glob, path string) bool {

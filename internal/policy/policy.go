@@ -16,31 +16,51 @@ type Verdict int
 const (
 	Deny Verdict = iota
 	Allow
+	Ask // a human: it denies until one has allowed it
 )
 
-// String returns "allow" or "deny".
+// String returns "allow", "ask" or "deny".
 func (v Verdict) String() string {
-	if v == Allow {
+	switch v {
+	case Allow:
 		return "allow"
+	case Ask:
+		return "ask"
 	}
 	return "deny"
+}
+
+// ParseVerdict reads what String writes; anything else denies.
+func ParseVerdict(text string) Verdict {
+	for _, v := range []Verdict{Allow, Ask} {
+		if text == v.String() {
+			return v
+		}
+	}
+	return Deny
 }
 
 // Decision is a verdict, why, and what it means for the bytes. The zero value denies.
 type Decision struct {
 	Verdict Verdict
 	Rule    string // text of the rule that decided, "" for the default
-	Reason  string // one sentence for a human, without a full stop; nothing that the sandbox chose but a host is in it
+	Why     string // what that rule is for, in its writer's words
+	Reason  string // one sentence for a human, without a full stop; of what the sandbox chose only a host is in it
 	Cure    string // the command that would allow it, safe to paste into a shell; "" when none would
 	Private bool   // a rule names private addresses expressly
 
 	Protocol Protocol // what may be spoken
 	Tunnel   bool     // TLS is carried as it is, unread
 	Inspect  bool     // the verdict depends on the request: each has to be read and judged, or refused
+	Once     bool     // no rule allows it: a human has, for this one time
 
 	policy *Policy // that decided, for CheckAddr
 	req    Request
+	asks   bool // what else than requests comes on the connection is asked about
 }
+
+// Denies says whether d neither allows nor asks: nobody and nothing can make a yes of it.
+func (d Decision) Denies() bool { return d.Verdict != Allow && d.Verdict != Ask }
 
 // Policy is an ordered set of rules. The zero Policy, and a nil one, denies everything. Its methods
 // change nothing and may be called from any goroutine.
@@ -59,31 +79,48 @@ func (p *Policy) Decide(req Request) Decision {
 	}
 	m := p.match(req)
 	if m.deny != nil {
-		return Decision{Rule: m.deny.String(), Reason: fmt.Sprintf("%s is denied by rule %s", req, m.deny.cited()), policy: p, req: req}
+		return m.deny.denial(p, req, req.String()+" is")
 	}
 	d := Decision{policy: p, req: req}
-	open := p.Default == Allow && (req.Host != "" || hostname.Classify(req.Addr) == hostname.Public)
+	unspoken := p.unspoken(req)
 	switch {
 	case m.allow != nil:
-		d.Verdict, d.Rule, d.Private = Allow, m.allow.String(), m.private
+		d.Verdict, d.Rule, d.Why, d.Private = Allow, m.allow.String(), m.allow.Why, m.private
 		d.Protocol, d.Tunnel = m.allow.Protocol, m.allow.TLS == Tunnel
 		d.Reason = fmt.Sprintf("%s is allowed by rule %s", req, m.allow.cited())
-		if m.allow.limited() && open && !m.private {
+		if m.allow.limited() && unspoken == Allow && !m.private {
 			d.Protocol = Any
 		} else {
 			d.Inspect = m.allow.limited()
 		}
-	case open:
+		d.asks = m.allow.limited() && unspoken == Ask && !m.private
+	case unspoken == Allow:
 		d.Verdict, d.Protocol = Allow, Any
 		d.Reason = fmt.Sprintf("%s is allowed by default", req)
+	case unspoken == Ask:
+		// What comes is read first: a human is asked about a request, and about anything else by its protocol.
+		d = d.refused(fmt.Sprintf("no rule speaks of %s", req))
+		d.Verdict, d.Inspect, d.asks = Ask, true, true
 	default:
 		return d.refused(p.whyNot(req, m))
 	}
 	if m.limit != nil {
 		// What is carried unread cannot be refused.
-		d.Inspect, d.Protocol, d.Tunnel = true, HTTP, false
+		d.Inspect, d.Protocol, d.Tunnel, d.asks = true, HTTP, false, false
 	}
 	return d
+}
+
+// unspoken is the verdict on req where no rule speaks of it. Addresses inside have to be named, and nobody is asked
+// about the name of one.
+func (p *Policy) unspoken(req Request) Verdict {
+	switch {
+	case req.Host == "" && hostname.Classify(req.Addr) != hostname.Public:
+		return Deny
+	case p.Default == Allow, p.Default == Ask && req.Host != HostAlias:
+		return p.Default
+	}
+	return Deny
 }
 
 // whyNot says why no rule allows req.
@@ -93,14 +130,14 @@ func (p *Policy) whyNot(req Request, m matches) string {
 		return fmt.Sprintf("no rule allows %s: rule %s is for other requests", req, m.otherRequest.cited())
 	case m.otherPort != nil && req.Port != 0:
 		return fmt.Sprintf("no rule allows %s: rule %s is for other ports", req, m.otherPort.cited())
-	case m.shut != nil, p.Default == Allow:
+	case m.shut != nil, (p.Default == Allow || p.Default == Ask) && req.Host == "":
 		return fmt.Sprintf("no rule names %s, a %s address", req, hostname.Classify(req.Addr))
 	}
 	return fmt.Sprintf("no rule allows %s", req)
 }
 
-// DecideName says whether any port of a name is allowed, that is whether the sandbox may learn that the
-// name exists. The Decision is that port's, or the refusal.
+// DecideName says whether any port of a name is allowed or asked about, that is whether the sandbox may learn that
+// the name exists. The Decision is that port's, or the refusal.
 func (p *Policy) DecideName(name hostname.Name) Decision {
 	if p != nil {
 		for i := range p.Rules {
@@ -129,7 +166,7 @@ func (d Decision) CheckAddr(name hostname.Name, a netip.Addr) Decision {
 		return d
 	}
 	if r := d.policy.denies(a, d.req.Port); r != nil {
-		return Decision{Rule: r.String(), Reason: fmt.Sprintf("%s leads to %s, which is denied by rule %s", name, a, r.cited()), policy: d.policy, req: d.req}
+		return r.denial(d.policy, d.req, fmt.Sprintf("%s leads to %s, which is", name, a))
 	}
 	class := hostname.Classify(a)
 	if class == hostname.Public || d.Private && opened(class) {
@@ -141,15 +178,6 @@ func (d Decision) CheckAddr(name hostname.Name, a netip.Addr) Decision {
 		refusal.Cure = d.req.cure(d.policy, Rule{Private: true, Protocol: d.Protocol})
 	}
 	return refusal
-}
-
-// NotHTTP turns d, which allows a connection for requests, into the refusal of one that carries something else.
-func (d Decision) NotHTTP() Decision {
-	if d.Verdict != Allow {
-		return d
-	}
-	return Decision{Rule: d.Rule, Reason: fmt.Sprintf("%s speaks neither TLS nor HTTP, and no rule allows other protocols there", d.req.connection()),
-		Cure: d.req.cure(d.policy, Rule{Private: d.Private, Protocol: TCP}), policy: d.policy, req: d.req}
 }
 
 func (d Decision) refused(reason string) Decision {

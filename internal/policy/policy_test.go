@@ -198,3 +198,18 @@ func BenchmarkDecide(b *testing.B) {
 		p.Decide(Request{Host: "a.example.com", Port: 443})
 	}
 }
+
+func TestDenialsSayWhy(t *testing.T) {
+	p := rules(t, "a.test", "deny a.test:80", "deny 203.0.114.0/24")
+	p.Rules[0].Why, p.Rules[1].Why, p.Rules[2].Why = "the mock-ups", "in the clear", "leaves the EU"
+	allowed, denied := p.Decide(request(t, "a.test:443")), p.Decide(request(t, "a.test:80"))
+	if allowed.Why != "the mock-ups" || strings.Contains(allowed.Reason, allowed.Why) {
+		t.Errorf("%+v", allowed)
+	}
+	if denied.Why != "in the clear" || denied.Reason != `a.test:80 is denied by rule "a.test:80" (test): in the clear` {
+		t.Errorf("%+v", denied)
+	}
+	if d := allowed.CheckAddr("a.test", netip.MustParseAddr("203.0.114.7")); !strings.HasSuffix(d.Reason, `denied by rule "203.0.114.0/24" (test): leaves the EU`) {
+		t.Errorf("%+v", d)
+	}
+}

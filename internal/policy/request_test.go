@@ -296,6 +296,11 @@ func FuzzPath(f *testing.F) {
 		if !clear && path != "" {
 			t.Fatalf("%q is unclear and read as %q", raw, path)
 		}
+		if segments, ok := Glob(raw); ok != clear {
+			t.Fatalf("the glob of %q is %q, and its path %q", raw, segments, path)
+		} else if g := "/" + strings.Join(segments, "/"); ok && len(g) <= 1024 && (checkGlob(g) != nil || !matchPath(g, path)) {
+			t.Fatalf("the glob of %q is %q, which does not match: %v", raw, g, checkGlob(g))
+		}
 		if clear {
 			if !strings.HasPrefix(path, "/") || strings.Contains(path, "//") || strings.ContainsAny(path, "\\%\x00") {
 				t.Fatalf("%q is read as %q", raw, path)

@@ -274,3 +274,12 @@ func (r Rule) cited() string {
 		return text
 	}
 }
+
+// denial is the refusal by r, which denies what subject, the beginning of a sentence, is about.
+func (r *Rule) denial(p *Policy, req Request, subject string) Decision {
+	d := Decision{Rule: r.String(), Why: r.Why, Reason: fmt.Sprintf("%s denied by rule %s", subject, r.cited()), policy: p, req: req}
+	if r.Why != "" {
+		d.Reason += ": " + r.Why
+	}
+	return d
+}

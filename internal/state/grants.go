@@ -16,7 +16,7 @@ import (
 )
 
 // grantsVersion grows whenever Grants changes; see recordVersion.
-const grantsVersion = 1
+const grantsVersion = 2
 
 // Grants is rules.json: rules that were given and taken away after a sandbox was made, to one sandbox or to all.
 // They are apart from the record, which is the supervisor's while it lives, and from config.yaml, whose comments
@@ -35,15 +35,20 @@ func (g *Grants) list(v policy.Verdict) *[]policy.Entry {
 	return &g.Deny
 }
 
-// Add gives e. The last word on the very same rule counts: its opposite is taken away.
+// Add gives e. The last word on the very same rule counts: its opposite is taken away, and what it is for is what
+// was said last.
 func (g *Grants) Add(v policy.Verdict, e policy.Entry) {
 	opposite := policy.Allow
 	if v == policy.Allow {
 		opposite = policy.Deny
 	}
 	g.Remove(opposite, e)
-	if list := g.list(v); !slices.ContainsFunc(*list, same(e)) {
+	list := g.list(v)
+	switch i := slices.IndexFunc(*list, same(e)); {
+	case i < 0:
 		*list = append(*list, e)
+	case e.Why != "":
+		(*list)[i].Why = e.Why
 	}
 }
 
@@ -55,8 +60,12 @@ func (g *Grants) Remove(v policy.Verdict, e policy.Entry) bool {
 	return len(*list) < before
 }
 
+// same compares what rules do, not what they are for.
 func same(e policy.Entry) func(policy.Entry) bool {
-	return func(other policy.Entry) bool { return reflect.DeepEqual(e, other) }
+	return func(other policy.Entry) bool {
+		other.Why = e.Why
+		return reflect.DeepEqual(e, other)
+	}
 }
 
 // Grants are those of every sandbox.
@@ -91,14 +100,15 @@ func (s *Store) changeGrants(dir string, change func(*Grants) error) error {
 	if err := change(&g); err != nil {
 		return err
 	}
+	g.Version = grantsVersion
 	return writeJSON(dir, GrantsFile, g)
 }
 
 func readGrants(dir string) (Grants, error) {
 	g := Grants{Version: grantsVersion}
 	err := readJSON(dir, GrantsFile, &g)
-	if err == nil && g.Version != grantsVersion {
-		err = fmt.Errorf("cannot read %s: it has version %d, this bailey knows version %d", filepath.Join(dir, GrantsFile), g.Version, grantsVersion)
+	if err == nil && (g.Version < 1 || g.Version > grantsVersion) {
+		err = fmt.Errorf("cannot read %s: it has version %d, this bailey knows versions up to %d", filepath.Join(dir, GrantsFile), g.Version, grantsVersion)
 	}
 	if err != nil {
 		return Grants{}, err

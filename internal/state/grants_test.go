@@ -30,6 +30,17 @@ func TestGrants(t *testing.T) {
 	if g, err := sb.Grants(); err != nil || len(g.Allow) != 1 || len(g.Deny) != 1 || g.Allow[0].Methods[0] != "GET" {
 		t.Errorf("%+v, %v", g, err)
 	}
+	// What a rule is for makes it no other rule, and is what was said last.
+	for _, why := range []string{"first", "second", ""} {
+		again := host
+		again.Why = why
+		if err := sb.ChangeGrants(add(policy.Allow, again)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g, err := sb.Grants(); err != nil || len(g.Allow) != 1 || g.Allow[0].Why != "second" {
+		t.Errorf("%+v, %v", g, err)
+	}
 	if g, err := s.Grants(); err != nil || len(g.Allow)+len(g.Deny) != 0 {
 		t.Errorf("a sandbox's rules are everybody's: %+v, %v", g, err)
 	}
@@ -54,7 +65,13 @@ func TestGrants(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	for _, damage := range []string{"{", `{"version":2}`, `{"version":1,"other":3}`, `{"version":1}{}`, `{"version":1,"allow":[{"hots":"x"}]}`} {
+	if err := os.WriteFile(path, []byte(`{"version":1,"allow":[{"host":"x.test"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if g, err := s.Grants(); err != nil || len(g.Allow) != 1 {
+		t.Errorf("rules of an older bailey: %+v, %v", g, err)
+	}
+	for _, damage := range []string{"{", `{"version":0}`, `{"version":3}`, `{"version":1,"other":3}`, `{"version":1}{}`, `{"version":1,"allow":[{"hots":"x"}]}`} {
 		if err := os.WriteFile(path, []byte(damage), 0o600); err != nil {
 			t.Fatal(err)
 		}

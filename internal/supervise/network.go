@@ -17,7 +17,7 @@ import (
 const maxAudit = 64 << 20
 
 func network(r state.Record) sandbox.Network {
-	if r.Network == "deny" || r.Network == "allow" {
+	if r.Network == "deny" || r.Network == "ask" || r.Network == "allow" {
 		return sandbox.NetworkGateway
 	}
 	return sandbox.NetworkNone

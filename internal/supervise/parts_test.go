@@ -120,7 +120,7 @@ func TestThePolicyIsTheAgentsHostsAndTheUsers(t *testing.T) {
 
 func TestOnlyKnownNetworkModesGiveANetwork(t *testing.T) {
 	for mode, want := range map[string]sandbox.Network{
-		"deny": sandbox.NetworkGateway, "allow": sandbox.NetworkGateway, "none": sandbox.NetworkNone, "": sandbox.NetworkNone, "x": sandbox.NetworkNone,
+		"deny": sandbox.NetworkGateway, "ask": sandbox.NetworkGateway, "allow": sandbox.NetworkGateway, "none": sandbox.NetworkNone, "": sandbox.NetworkNone, "x": sandbox.NetworkNone,
 	} {
 		if got := network(state.Record{Network: mode}); got != want {
 			t.Errorf("%q gives %v", mode, got)

@@ -23,6 +23,7 @@ type Sources struct {
 	Projects []Project      // what the workspaces say
 	Record   state.Record   // the command line
 	Own      state.Grants   // given to this sandbox
+	Session  state.Grants   // what a human has answered until it stops
 }
 
 // Project is a workspace's own file, and whether the user has accepted it as it is.
@@ -77,8 +78,8 @@ func (s Sources) Policy() (*policy.Policy, []string, error) {
 	p := &policy.Policy{Sandbox: s.Record.Name}
 	switch s.Record.Network {
 	case "deny", "none":
-	case "allow":
-		p.Default = policy.Allow
+	case "ask", "allow":
+		p.Default = policy.ParseVerdict(s.Record.Network)
 	default:
 		return nil, nil, fmt.Errorf("%w: unknown network mode %q", sandbox.ErrPolicy, s.Record.Network)
 	}
@@ -86,7 +87,7 @@ func (s Sources) Policy() (*policy.Policy, []string, error) {
 	for _, add := range []func(*policy.Policy) error{s.addAgent, s.addUser, func(p *policy.Policy) error {
 		notices = s.addProjects(p)
 		return nil
-	}, s.addRecord, s.addOwn} {
+	}, s.addRecord, s.addOwn, s.addSession} {
 		if err := add(p); err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", sandbox.ErrPolicy, err)
 		}
@@ -108,14 +109,18 @@ func (s Sources) addAgent(p *policy.Policy) error {
 
 func (s Sources) addUser(p *policy.Policy) error {
 	p.Rules = append(p.Rules, s.User.Rules...)
-	return addGrants(p, s.Global, " --global")
+	return addGrants(p, s.Global, func(v policy.Verdict) string { return "bailey " + v.String() + " --global" })
 }
 
-// addProjects adds what the workspaces' own files deny, and what they allow when the user has accepted that.
+// addProjects adds what the workspaces' own files deny, and what they allow when the user has accepted that. What no
+// rule speaks of they can only close further.
 func (s Sources) addProjects(p *policy.Policy) (notices []string) {
 	for _, project := range s.Projects {
-		if project.Network.Default == "deny" {
+		switch {
+		case project.Network.Default == "deny":
 			p.Default = policy.Deny
+		case project.Network.Default == "ask" && p.Default == policy.Allow:
+			p.Default = policy.Ask
 		}
 		unused := false
 		for _, r := range project.Network.Rules {
@@ -151,15 +156,21 @@ func (s Sources) addRecord(p *policy.Policy) error {
 	return nil
 }
 
-func (s Sources) addOwn(p *policy.Policy) error { return addGrants(p, s.Own, "") }
+func (s Sources) addOwn(p *policy.Policy) error {
+	return addGrants(p, s.Own, func(v policy.Verdict) string { return "bailey " + v.String() })
+}
 
-func addGrants(p *policy.Policy, g state.Grants, scope string) error {
+func (s Sources) addSession(p *policy.Policy) error {
+	return addGrants(p, s.Session, func(policy.Verdict) string { return "session" })
+}
+
+func addGrants(p *policy.Policy, g state.Grants, origin func(policy.Verdict) string) error {
 	for _, list := range []struct {
 		verdict policy.Verdict
 		entries []policy.Entry
 	}{{policy.Allow, g.Allow}, {policy.Deny, g.Deny}} {
 		for _, e := range list.entries {
-			r, err := e.Rule(list.verdict, "bailey "+list.verdict.String()+scope)
+			r, err := e.Rule(list.verdict, origin(list.verdict))
 			if err != nil {
 				return err
 			}
@@ -178,10 +189,16 @@ func (s *supervisor) Policy(context.Context) (api.Policy, error) {
 func (s *supervisor) Reload(context.Context) error {
 	s.reload.Lock()
 	defer s.reload.Unlock()
+	return s.readRules()
+}
+
+// readRules is called with reload held.
+func (s *supervisor) readRules() error {
 	sources, err := s.plan.sources.reloaded(s.cfg.Store, s.sb)
 	if err != nil {
 		return err
 	}
+	sources.Session = s.session
 	p, _, err := sources.Policy()
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 
 	"github.com/bailey-sandbox/bailey/internal/api"
@@ -22,6 +23,7 @@ func (s *supervisor) Inspect(context.Context) (api.Inspect, error) {
 		AgentArgv:    slices.Clone(s.plan.agentArgv),
 		Workdir:      s.plan.spec.Workdir,
 		Clients:      s.clients,
+		Goroutines:   runtime.NumGoroutine(),
 		Notices:      slices.Clone(s.plan.notices),
 	}
 	if s.agent != nil {

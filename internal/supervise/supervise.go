@@ -90,6 +90,8 @@ type supervisor struct {
 	egress *egress.Server                // nil without a network
 	reload sync.Mutex                    // held while the rules are read again
 
+	session state.Grants // what a human has answered until the machine ends; guarded by reload
+
 	endGuards func()        // waits for what the guards do last; nothing may run in the sandbox by then
 	changed   chan struct{} // buffered by one: clients or agent have changed
 	stopAsked chan struct{} // closed by the first Stop

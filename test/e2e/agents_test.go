@@ -41,7 +41,7 @@ func TestTheOtherAgentsWorkInTheProject(t *testing.T) {
 			}
 			u := newUser(t)
 			u.needAgent(c.agent)
-			m := serveModel(t,
+			m := serveModelTLS(u,
 				modelapi.Read(filepath.Join(u.project, "README.md")),
 				modelapi.Write(filepath.Join(u.project, "notes.txt"), "written by a tool\n"),
 				// Gemini CLI refuses what has $( in it.

@@ -61,7 +61,7 @@ func ours() []string { return []string{".local/state/bailey", ".local/share/bail
 func TestClaudeCodeWorksInTheProjectAndNowhereElse(t *testing.T) {
 	u := newUser(t)
 	u.needAgent("claude")
-	m := serveModel(t, work(u.project)...)
+	m := serveModelTLS(u, work(u.project)...)
 	before := u.manifest(ours()...)
 	out := u.bailey(m.run("--name", "main", "claude", ".", "--", "-p", "change the shop")...)
 	if out.code != 0 || !strings.Contains(out.stdout, "FINISHED-ALL") {

@@ -7,7 +7,7 @@
 // succeeds where the wall is absent. Nothing of the machine is changed, and nothing is left behind.
 //
 // A test that needs what the machine lacks is skipped with the reason, unless the variable BAILEY_REQUIRE, a
-// list with commas, names it: namespace, agents, node, tmux, curl, address.
+// list with commas, names it: namespace, agents, node, tmux, curl, address, ssh, and the names of clients.
 package e2e
 
 import (

@@ -16,22 +16,32 @@ import (
 // model is a provider on the host's loopback address, which sandboxes reach by the host's name.
 type model struct {
 	*modelapi.Server
-	port string
+	scheme, port string
 }
 
 const modelKey = "sk-ant-of-the-test-0123456789"
 
 func serveModel(t *testing.T, turns ...modelapi.Turn) *model {
 	t.Helper()
-	m := &model{Server: &modelapi.Server{Turns: turns, Key: modelKey}}
+	m := &model{Server: &modelapi.Server{Turns: turns, Key: modelKey}, scheme: "http"}
 	server := httptest.NewServer(m)
 	t.Cleanup(server.Close)
 	_, m.port, _ = net.SplitHostPort(server.Listener.Addr().String())
 	return m
 }
 
+// serveModelTLS is serveModel as providers are: over TLS, with a certificate that u's host trusts, and the sandbox
+// does not. What an agent says to it has been opened on the way.
+func serveModelTLS(u *user, turns ...modelapi.Turn) *model {
+	u.t.Helper()
+	m := &model{Server: &modelapi.Server{Turns: turns, Key: modelKey}, scheme: "https"}
+	port, roots := serveTLS(u.t, m.ServeHTTP)
+	u.env, m.port = append(u.env, "SSL_CERT_FILE="+roots), port
+	return m
+}
+
 // url is where the provider is, as seen from inside.
-func (m *model) url() string { return "http://host.bailey.internal:" + m.port }
+func (m *model) url() string { return m.scheme + "://host.bailey.internal:" + m.port }
 
 // run is the command line that runs an agent with this model; more stands before the agent's name.
 func (m *model) run(more ...string) []string {

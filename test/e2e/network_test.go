@@ -215,6 +215,31 @@ func TestTheHostsSocketsAreOutOfReach(t *testing.T) {
 	}
 }
 
+func TestConnectingFailsAsOutside(t *testing.T) {
+	u := newUser(t)
+	open, closed := listen(t, "tcp4", "127.0.0.1:0"), listen(t, "tcp4", "127.0.0.1:0")
+	closed.Close()
+	u.box("--allow", "tcp:host.bailey.internal:"+open.port(), "--allow", "tcp:host.bailey.internal:"+closed.port())
+	if _, err := os.Stat("/proc/net/netfilter/nfnetlink_queue"); err != nil {
+		machine.Lack(t, "queue", "the kernel cannot hold handshakes: "+err.Error())
+	}
+	connect := func(host, port string) string {
+		return u.inside("box", fmt.Sprintf("bash -c 'exec 3<>/dev/tcp/%s/%s && echo connected'", host, port))
+	}
+	if got := connect("host.bailey.internal", open.port()); got != "connected\n" {
+		t.Fatalf("control: where somebody listens: %s", got)
+	}
+	if got := connect("host.bailey.internal", closed.port()); !strings.Contains(got, "Connection refused") {
+		t.Errorf("where nobody listens: %s", got)
+	}
+	if got := connect("203.0.113.7", "22"); !strings.Contains(got, "Connection refused") {
+		t.Errorf("where it is denied: %s", got)
+	}
+	if log := u.must("policy", "log", "box"); !strings.Contains(log, "no rule allows 203.0.113.7:22") {
+		t.Errorf("the record does not say what was denied: %s", log)
+	}
+}
+
 func TestRulesChangeWhileASandboxRuns(t *testing.T) {
 	u := newUser(t)
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")

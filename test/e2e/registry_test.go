@@ -3,9 +3,6 @@
 package e2e
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
@@ -54,28 +51,11 @@ func (r registry) serve(t *testing.T) (url string) {
 }
 
 func (r registry) pack(t *testing.T) []byte {
-	var b bytes.Buffer
-	zw := gzip.NewWriter(&b)
-	tw := tar.NewWriter(zw)
 	files := map[string]string{"package/package.json": "{}"}
 	if r.program != "" {
 		files["package/claude"] = r.program
 	}
-	for name, content := range files {
-		if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := tw.Write([]byte(content)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := tw.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := zw.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return tarred(t, files)
 }
 
 func TestOnlyWhatTheRegistryPromisesIsInstalled(t *testing.T) {

@@ -44,7 +44,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(root)
 	syscall.Umask(0o022)
-	for output, pkg := range map[string]string{"bin/bailey": "../../cmd/bailey", "tools/probe": "./probe"} {
+	for output, pkg := range map[string]string{"bin/bailey": "../../cmd/bailey", "tools/probe": "./probe", "tools/internet": "./internet"} {
 		build := exec.Command("go", "build", "-tags", "netgo,osusergo", "-o", filepath.Join(root, output), pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {

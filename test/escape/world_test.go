@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,8 +25,10 @@ type world struct {
 	backend                  string
 	root                     bool
 	env                      []string
-	shared                   *project // for attacks that need no project of their own
-	said                     string   // by the last control
+	shared                   *project         // for attacks that need no project of their own
+	said                     string           // by the last control
+	internet                 func() *internet // the same for every case, and made for the first
+	enter                    func(*exec.Cmd)  // moves a command into other namespaces; nil leaves it where it is
 }
 
 // project is a directory and the name of its sandbox.
@@ -63,6 +66,7 @@ func newWorld(t *testing.T, backend string) *world {
 	if out, err := doctor.CombinedOutput(); err != nil {
 		machine.Lack(t, backend, string(out))
 	}
+	w.internet = sync.OnceValue(func() *internet { return startInternet(t, w) })
 	w.shared = w.newProject(t, "shared", "")
 	w.start(t, w.shared)
 	t.Cleanup(func() { w.remove(t, w.shared) })
@@ -143,6 +147,9 @@ func (w *world) output(t *testing.T, cmd *exec.Cmd, p *project) string {
 	var out bytes.Buffer
 	if cmd.Dir == "" {
 		cmd.Dir = p.dir
+	}
+	if w.enter != nil {
+		w.enter(cmd)
 	}
 	cmd.Env, cmd.Stdout, cmd.Stderr = w.env, &out, &out
 	cmd.WaitDelay = time.Second

@@ -37,7 +37,7 @@ func measure(name string) error {
 	if err != nil {
 		return err
 	}
-	together, err := crowd(address)
+	crowd, err := together(func() error { return connection(address) })
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func measure(name string) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range []time.Duration{hundredth(up, 50), hundredth(down, 50), together, hundredth(single, 50), hundredth(single, 99), hundredth(trip, 50), hundredth(trip, 99)} {
+	for _, d := range []time.Duration{hundredth(up, 50), hundredth(down, 50), crowd, hundredth(single, 50), hundredth(single, 99), hundredth(trip, 50), hundredth(trip, 99)} {
 		fmt.Println(float64(d.Nanoseconds()) / 1e6)
 	}
 	return nil
@@ -91,15 +91,13 @@ func transfer(conn net.Conn, direction byte) error {
 	return err
 }
 
-// crowd times all connections when several clients share them.
-func crowd(address string) (time.Duration, error) {
+// together times as many as there are connections, which several clients share.
+func together(do func() error) (time.Duration, error) {
 	errs := make([]error, clients)
 	var all sync.WaitGroup
 	began := time.Now()
 	for i := range errs {
-		all.Go(func() {
-			_, errs[i] = repeat(connections/clients, func() error { return connection(address) })
-		})
+		all.Go(func() { _, errs[i] = repeat(connections/clients, do) })
 	}
 	all.Wait()
 	return time.Since(began), errors.Join(errs...)

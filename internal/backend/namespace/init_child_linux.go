@@ -125,7 +125,7 @@ func (c *child) setUp() error {
 // buildNetwork sends the gateway's sockets to the supervisor and keeps none.
 func (c *child) buildNetwork() error {
 	if c.plan.Spec.Network == sandbox.NetworkGateway {
-		sockets, err := gateway.Build()
+		sockets, err := gateway.Build(gateway.Without{})
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -127,6 +129,52 @@ func flowsArrive(t *testing.T, s *suite) {
 	y.refused(connect("127.0.0.1", port))
 	if n := came(); n != 0 {
 		t.Errorf("%d connections reached the host's loopback", n)
+	}
+}
+
+func handshakesAreJudged(t *testing.T, s *suite) {
+	spec, _ := s.newSpec(t)
+	spec.Network = sandbox.NetworkGateway
+	y := s.start(t, spec)
+	flows, ok := y.machine.Flows().(gateway.Holder)
+	if !ok {
+		t.Skip("the gateway cannot hold handshakes on this kernel: every one is completed")
+	}
+	go func() { // takes what passes
+		for {
+			f, err := flows.Accept()
+			if err != nil {
+				return
+			}
+			_ = f.Close()
+		}
+	}()
+	try := func(port int) string {
+		out, _ := y.sh(fmt.Sprintf("timeout 8 bash -c 'exec 3<>/dev/tcp/203.0.113.7/%d && echo connected' 2>&1", port))
+		return out
+	}
+	if out := try(1); !strings.Contains(out, "connected") {
+		t.Fatalf("control: while nobody judges: %q", out)
+	}
+	verdicts := map[uint16]gateway.Verdict{2: gateway.Unreachable, 3: gateway.Pass}
+	judging := make(chan struct{})
+	var once sync.Once
+	go flows.Hold(func(_, dst netip.AddrPort) gateway.Verdict {
+		once.Do(func() { close(judging) })
+		return verdicts[dst.Port()]
+	})
+	for waiting := true; waiting; {
+		try(1)
+		select {
+		case <-judging:
+			waiting = false
+		default:
+		}
+	}
+	for port, want := range map[int]string{1: "Connection refused", 2: "No route to host", 3: "connected"} {
+		if out := try(port); !strings.Contains(out, want) {
+			t.Errorf("port %d: %q, want %q", port, out, want)
+		}
 	}
 }
 

@@ -74,6 +74,7 @@ func Run(t *testing.T, newBackend func(t *testing.T) sandbox.Backend, o Options)
 
 		{"without a network nothing can be reached", []Ability{Network}, noNetwork},
 		{"with the gateway every connection is a flow to where it wanted to go", []Ability{Network}, flowsArrive},
+		{"with the gateway connecting fails as it is judged", []Ability{Network}, handshakesAreJudged},
 		{"with the gateway every DNS question arrives, whatever server was asked", []Ability{Network}, questionsArrive},
 	}
 	for _, c := range cases {

@@ -29,6 +29,7 @@ func probes() map[string]probe {
 		"type": typeInto, "paste": paste, "innermost": typeIntoOwn, "innermost-child": typeInto,
 		"supervisor": supervisor, "threads": threads, "map": mapMemory,
 		"fill": fill, "watches": watches, "forks": forks, "children": children, "open": openMany,
+		"send": send, "repeat": repeat, "lookup": lookup, "packets": packets, "rewire": rewire, "stall": stall, "half": half,
 	}
 	return all
 }

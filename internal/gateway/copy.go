@@ -1,4 +1,4 @@
-package egress
+package gateway
 
 import (
 	"context"
@@ -6,17 +6,15 @@ import (
 	"io"
 	"net"
 	"sync"
-
-	"github.com/bailey-sandbox/bailey/internal/gateway"
 )
 
-// relay copies both ways between the sandbox and its upstream until both have ended their side, one
+// Copy copies both ways between the sandbox and its upstream until both have ended their side, one
 // fails, or ctx ends; then it closes both. An end is passed on as an end and the other way stays open;
 // a reset is passed on as a reset. It returns the bytes that passed, from the sandbox and to it.
-func relay(ctx context.Context, inside, outside net.Conn) (out, in int64, err error) {
+func Copy(ctx context.Context, inside, outside net.Conn) (out, in int64, err error) {
 	stop := context.AfterFunc(ctx, func() {
-		reset(inside)
-		reset(outside)
+		_ = Flow{Conn: inside}.Reset()
+		_ = Flow{Conn: outside}.Reset()
 	})
 	defer func() {
 		stop()
@@ -41,11 +39,11 @@ func relay(ctx context.Context, inside, outside net.Conn) (out, in int64, err er
 func oneWay(dst, src net.Conn) (int64, error) {
 	n, err := io.Copy(dst, src)
 	if err == nil {
-		err = gateway.Flow{Conn: dst}.CloseWrite()
+		err = Flow{Conn: dst}.CloseWrite()
 	}
 	if err != nil {
-		reset(dst)
-		reset(src)
+		_ = Flow{Conn: dst}.Reset()
+		_ = Flow{Conn: src}.Reset()
 	}
 	return n, err
 }

@@ -1,0 +1,116 @@
+// Package requests measures HTTPS requests from a sandbox, whose TLS the egress opens and whose every request it
+// judges, against the same requests to the same server directly and through the plainest proxy that opens TLS; and
+// what open connections cost in memory. The probe of package network plays all parts but the sandbox.
+package requests
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/bailey-sandbox/bailey/bench/compare"
+	"github.com/bailey-sandbox/bailey/bench/memory"
+	"github.com/bailey-sandbox/bailey/bench/network"
+	"github.com/bailey-sandbox/bailey/bench/yard"
+)
+
+// Names of the roads.
+const (
+	direct = "HTTPS, directly"
+	plain  = "plain TLS reverse proxy"
+	bailey = "bailey, inspected"
+)
+
+// Figures, in the order in which the probe prints them.
+const (
+	up     = "256 MiB up"
+	down   = "256 MiB down"
+	fresh  = "1,000 connections with a request, 8 clients"
+	open   = "1,000 requests, 8 clients"
+	single = "request, median"
+	worst  = "request, p99"
+)
+
+func targets() []compare.Target {
+	against := func(figure, peer string, factor, plus float64) compare.Target {
+		return compare.Target{Command: bailey + ", " + figure, Peer: peer + ", " + figure, Factor: factor, Plus: plus}
+	}
+	return []compare.Target{against(up, plain, 1/0.8, 0), against(down, plain, 1/0.8, 0), against(fresh, plain, 1/0.8, 0),
+		against(open, plain, 1/0.8, 0), against(single, direct, 1, 0.3)}
+}
+
+// held is how many open connections are weighed.
+const held = 1000
+
+// Run measures program.
+func Run(ctx context.Context, dir, program string, rounds int) (report compare.Report, err error) {
+	lab, err := network.OpenLab(ctx, dir)
+	if err != nil {
+		return report, err
+	}
+	defer lab.Close()
+	y, err := yard.New(dir, program)
+	if err != nil {
+		return report, err
+	}
+	y.Setenv(lab.Trust())
+	if err := y.Start(ctx, "--allow", lab.Web, "--allow", "tcp:"+lab.Echo); err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, y.Remove(ctx, yard.Name)) }()
+	inside, err := lab.CopyProbe(y.Work)
+	if err != nil {
+		return report, err
+	}
+	outside := append(os.Environ(), lab.Trust())
+	roads := []compare.Command{
+		{Name: direct, Env: outside, Argv: []string{lab.Probe, "requests", lab.WebAddress}},
+		{Name: plain, Env: outside, Argv: []string{lab.Probe, "requests", lab.Proxy}},
+		y.Command(bailey, "exec", yard.Name, inside, "requests", lab.Web),
+	}
+	for i := range roads {
+		roads[i].Figures = []string{up, down, fresh, open, single, worst}
+	}
+	report.Versions = []string{yard.First(ctx, program, "version")}
+	if report.Results, err = compare.Run(ctx, roads, rounds); err != nil {
+		return report, err
+	}
+	report.Verdicts = compare.Judge(report.Results, targets())
+	for _, kind := range []struct{ name, verb, address string }{{"carried", "hold", lab.Echo}, {"inspected", "holdweb", lab.Web}} {
+		weight, err := weigh(ctx, y, y.Command("", "exec", "-i", yard.Name, inside, kind.verb, fmt.Sprint(held), kind.address))
+		if err != nil {
+			return report, err
+		}
+		report.Results = append(report.Results, compare.Summarise("supervisor, for 1,000 open connections, "+kind.name, memory.Mebibytes, []float64{weight}))
+	}
+	return report, nil
+}
+
+// weigh returns by how much the supervisor grows while hold keeps its connections open, in MiB.
+func weigh(ctx context.Context, y *yard.Yard, hold compare.Command) (float64, error) {
+	pids, err := memory.Supervisors(ctx, y)
+	if err != nil || len(pids) != 1 {
+		return 0, errors.Join(err, fmt.Errorf("there are %d supervisors", len(pids)))
+	}
+	before, err := memory.Size(pids[0])
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.CommandContext(ctx, hold.Argv[0], hold.Argv[1:]...)
+	cmd.Env, cmd.Dir = hold.Env, hold.Dir
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		return 0, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || strings.TrimSpace(line) != "held" {
+		return 0, errors.Join(err, cmd.Process.Kill(), cmd.Wait(), errors.New("the connections could not be opened"))
+	}
+	after, err := memory.Size(pids[0])
+	return after - before, errors.Join(err, in.Close(), cmd.Wait())
+}
