@@ -27,8 +27,8 @@ const (
 	// idleTimeout is how long a connection may be without a request. It is longer than most servers', so that
 	// those decide.
 	idleTimeout = 10 * time.Minute
-	// maxRequests is how many requests one sandbox may have open. Each holds up to a few hundred KiB, and a connection
-	// outside.
+	// maxRequests is how many requests one sandbox may have open. Each holds a connection outside, about 100 KiB, and
+	// what is in its buffers.
 	maxRequests = 512
 	// maxStreamsHTTP2 is how many of them one HTTP/2 connection may have open.
 	maxStreamsHTTP2 = 250

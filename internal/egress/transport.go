@@ -16,8 +16,8 @@ const (
 	// maxAnswerHead is the largest head of an answer, in bytes.
 	maxAnswerHead = 256 << 10
 	// downloadBuffer is how much of one answer is held for a client that does not read, over HTTP/2, where it bounds
-	// the speed as well: 20 MB/s at 50 ms. DownloadBuffers is the same for all answers on one connection.
-	downloadBuffer  = 1 << 20
+	// the speed as well: 40 MB/s at 50 ms. DownloadBuffers is the same for all answers on one connection.
+	downloadBuffer  = 2 << 20
 	downloadBuffers = 16 << 20
 )
 
