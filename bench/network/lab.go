@@ -45,6 +45,19 @@ func (l *Lab) Close() { l.host.close() }
 // Trust is the variable that has a Go program trust the web server.
 func (l *Lab) Trust() string { return "SSL_CERT_FILE=" + l.identity }
 
+// Sandbox starts a sandbox that may reach the servers, in a yard below dir, and returns the probe's path in it. The
+// caller removes it.
+func (l *Lab) Sandbox(ctx context.Context, dir, program string) (y *yard.Yard, inside string, err error) {
+	if y, err = yard.New(dir, program); err != nil {
+		return nil, "", err
+	}
+	y.Setenv(l.Trust())
+	if inside, err = l.CopyProbe(y.Work); err != nil {
+		return nil, "", err
+	}
+	return y, inside, y.Start(ctx, "--allow", l.Web, "--allow", "tcp:"+l.Echo)
+}
+
 // CopyProbe puts the program into the directory and returns its path there.
 func (l *Lab) CopyProbe(dir string) (string, error) {
 	to := filepath.Join(dir, "probe")

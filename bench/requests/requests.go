@@ -53,19 +53,11 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 		return report, err
 	}
 	defer lab.Close()
-	y, err := yard.New(dir, program)
+	y, inside, err := lab.Sandbox(ctx, dir, program)
 	if err != nil {
-		return report, err
-	}
-	y.Setenv(lab.Trust())
-	if err := y.Start(ctx, "--allow", lab.Web, "--allow", "tcp:"+lab.Echo); err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, y.Remove(ctx, yard.Name)) }()
-	inside, err := lab.CopyProbe(y.Work)
-	if err != nil {
-		return report, err
-	}
 	outside := append(os.Environ(), lab.Trust())
 	roads := []compare.Command{
 		{Name: direct, Env: outside, Argv: []string{lab.Probe, "requests", lab.WebAddress}},

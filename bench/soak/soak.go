@@ -35,19 +35,11 @@ func Run(ctx context.Context, dir, program string, minutes int) (report compare.
 		return report, err
 	}
 	defer lab.Close()
-	y, err := yard.New(dir, program)
+	y, inside, err := lab.Sandbox(ctx, dir, program)
 	if err != nil {
-		return report, err
-	}
-	y.Setenv(lab.Trust())
-	if err := y.Start(ctx, "--allow", lab.Web, "--allow", "tcp:"+lab.Echo); err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, y.Remove(ctx, yard.Name)) }()
-	inside, err := lab.CopyProbe(y.Work)
-	if err != nil {
-		return report, err
-	}
 	soak := func(length time.Duration) (int, error) {
 		return connect(ctx, y.Command("", "exec", yard.Name, inside, "soak", fmt.Sprint(length.Seconds()), fmt.Sprint(rate), lab.Echo, lab.Web))
 	}
