@@ -115,9 +115,9 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.running.Add(1)
 	defer h.running.Done()
 	began := time.Now()
+	status, decision := h.judge(r) // which may take as long as a human does
 	open := h.s.requests.Add(1)
 	defer h.s.requests.Add(-1)
-	status, decision := h.judge(r)
 	if most := min(maxRequests, h.s.maxFlows()); decision.Verdict == policy.Allow && open > most {
 		status, decision = http.StatusServiceUnavailable, policy.Decision{Reason: fmt.Sprintf("the sandbox already has %d requests open", most)}
 	}
