@@ -219,7 +219,7 @@ func TestPropose(t *testing.T) {
 `},
 		"a narrow rule and a profile stay": {`{allow: [{host: api.test, methods: [GET], paths: ["/a/**"], why: ours}], profiles: [go], deny: [{host: evil.test, why: "\"x\""}]}`, func(s *session) {
 			s.connect("api.test:443", "GET /a/b", "GET /a/c")
-			s.connect("proxy.golang.org:443", "GET /x")
+			s.connect("mirror.golang.org:443", "GET /x")
 			s.connect("evil.test:443")
 		}, `
   allow:
