@@ -36,7 +36,7 @@ func startInternet(t *testing.T, w *world) *internet {
 	if err := os.Mkdir(n.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(w.tools, "internet"), n.dir)
+	cmd := exec.Command(filepath.Join(w.tools, "internet"), n.dir, os.Getenv(rootVariable))
 	cmd.Env, cmd.Stderr = w.env, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if n.asUser {

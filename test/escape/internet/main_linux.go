@@ -3,10 +3,10 @@
 // writes down every packet that comes. Beside it lies the near namespace, where bailey and the controls run; its only
 // way leads here, and from here none leads on. Started in new user, mount and network namespaces:
 //
-//	internet DIR
+//	internet DIR ROOT
 //
 // It writes DIR/ca.pem, puts a resolv.conf of its own over the near namespace's, prints READY, and appends a line to
-// DIR/events for each thing that it sees, until its standard input ends. It knows nothing of bailey.
+// DIR/events for each thing that it sees, until its standard input ends. ROOT is the directory of all tests, which DIR lies in. It knows nothing of bailey.
 package main
 
 import (
@@ -33,17 +33,25 @@ const (
 
 func main() {
 	runtime.LockOSThread() // stays in the near namespace
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: internet DIR")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: internet DIR ROOT")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "internet:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string) error {
+func run(dir, root string) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if os.Getuid() != 0 {
+		if err := ownScratch(root); err != nil {
+			return fmt.Errorf("cannot make a scratch directory: %w", err)
+		}
+	}
 	if err := coverNames(dir); err != nil {
 		return fmt.Errorf("cannot cover the resolver's configuration: %w", err)
 	}
@@ -67,16 +75,41 @@ func run(dir string) error {
 	if err := serveNear(events); err != nil {
 		return err
 	}
+	// Here a user may ping as on most machines, without any right.
+	if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", fmt.Appendf(nil, "%d %[1]d", os.Getgid()), 0); err != nil {
+		return err
+	}
 	fmt.Println("READY")
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }
 
-// coverNames gives this mount namespace a resolver and no other names.
-func coverNames(dir string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+// ownScratch puts root onto a directory of the user's own: in a user's namespace, root, to whom what lies above it
+// belongs, is nobody. Subordinate ids are out of reach there.
+func ownScratch(root string) error {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, root, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
 		return err
 	}
+	if err := unix.Mount("scratch", filepath.Dir(root), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		return err
+	}
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, root, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return err
+	}
+	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
+		if err := unix.Mount(os.DevNull, file, "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	return nil
+}
+
+// coverNames gives this mount namespace a resolver and no other names.
+func coverNames(dir string) error {
 	for name, text := range map[string]string{"resolv.conf": "nameserver " + resolver + "\noptions timeout:2 attempts:1\n", "hosts": "127.0.0.1 localhost\n"} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
