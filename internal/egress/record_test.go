@@ -237,7 +237,7 @@ func TestWhatWasAnsweredBeforeAKillIsInTheRecord(t *testing.T) {
 	const workers, enough = 4, 1000
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	child := exec.Command(os.Args[0], "-test.run=^TestServeUntilKilled$")
-	child.Env = append(os.Environ(), inChild+"="+path)
+	child.Env = append(os.Environ(), inChild+"="+path, "TMPDIR="+t.TempDir()) // which it has no time to clean
 	stdin, err1 := child.StdinPipe()
 	stdout, err2 := child.StdoutPipe()
 	if err := errors.Join(err1, err2, child.Start()); err != nil {
