@@ -48,6 +48,9 @@ func main() {
 	}
 }
 
+// slow is how many seconds a test takes that is printed by name, so that one sees what a run's time goes into.
+const slow = 15
+
 // run is what is known of one `go test` while its events come in.
 type run struct {
 	output map[[2]string]*strings.Builder // of each test that has not ended, by package and test
@@ -110,6 +113,9 @@ func (r *run) take(e event) {
 			return
 		}
 		delete(r.output, key)
+		if e.Elapsed >= slow && !strings.Contains(e.Test, "/") {
+			fmt.Printf("slow %s %s %.1fs\n", e.Package, e.Test, e.Elapsed)
+		}
 		if e.Action == "fail" {
 			r.failed[e.Package]++
 			fmt.Print(text)
