@@ -141,7 +141,7 @@ func newApprovalsAnswer(a *app, v policy.Verdict) *cobra.Command {
 			if _, err := answer.Check(); err != nil {
 				return usageError(cmd, "%s", err)
 			}
-			return a.answerAll(cmd, args, answer)
+			return a.eachName(args, func(name string) error { return a.answer(cmd, name, answer) })
 		},
 	}
 	cmd.Short = map[policy.Verdict]string{policy.Allow: "Let what waits pass", policy.Deny: "Refuse what waits"}[v]
@@ -151,26 +151,6 @@ back. The rule is about every request to that host and port, not only the one th
 	cmd.Flags().StringVar(&answer.Scope, "for", api.Once, "how long it counts: `once|session|always`")
 	_ = cmd.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{api.Once, api.Session, api.Always}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
-}
-
-// answerAll answers each question, reports each failure, and goes on.
-func (a *app) answerAll(cmd *cobra.Command, names []string, answer api.Answer) error {
-	failed := 0
-	for _, name := range names {
-		err := a.answer(cmd, name, answer)
-		if err != nil {
-			a.printError(err)
-			if failed == 0 {
-				failed = exitCode(err)
-			}
-			continue
-		}
-		fmt.Fprintln(a.Out, name)
-	}
-	if failed != 0 {
-		return &exitError{code: failed}
-	}
-	return nil
 }
 
 func (a *app) answer(cmd *cobra.Command, name string, answer api.Answer) error {

@@ -282,13 +282,20 @@ func (a *app) each(names []string, do func(sb *state.Sandbox) error, corruptToo 
 	if err != nil {
 		return err
 	}
-	failed := 0
-	for _, name := range names {
+	return a.eachName(names, func(name string) error {
 		sb, err := store.Load(name)
 		if err == nil || corruptToo && errors.Is(err, state.ErrCorrupt) {
 			err = do(sb)
 		}
-		if err != nil {
+		return err
+	})
+}
+
+// eachName is each for names of other things. It prints those for which do has worked.
+func (a *app) eachName(names []string, do func(name string) error) error {
+	failed := 0
+	for _, name := range names {
+		if err := do(name); err != nil {
 			a.printError(err)
 			if failed == 0 {
 				failed = exitCode(err)
