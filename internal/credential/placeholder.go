@@ -1,0 +1,53 @@
+package credential
+
+import (
+	"crypto/rand"
+	"strings"
+)
+
+const (
+	lowerHex  = "0123456789abcdef"
+	base62    = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	base64URL = base62 + "-_"
+)
+
+// Shape is how a service's secrets look: programs check that before they send one. The zero Shape is 40 letters and
+// digits.
+type Shape struct {
+	Prefix, Suffix string
+	Length         int // of what is between them, in characters
+	Alphabet       string
+}
+
+// core is how many random characters a placeholder has at least: with 62 of them, 143 bits.
+const core = 24
+
+// New makes a placeholder: of that shape, and like no other ever made. Between prefix and suffix it has only letters
+// and digits where the alphabet allows, so that most encodings leave it as it is.
+func (s Shape) New() string {
+	alphabet, length := s.Alphabet, s.Length
+	if alphabet == "" || alphabet == base64URL {
+		alphabet = base62
+	}
+	if length == 0 {
+		length = 40
+	}
+	var b strings.Builder
+	b.WriteString(s.Prefix)
+	for range max(length, core) {
+		b.WriteByte(alphabet[index(len(alphabet))])
+	}
+	b.WriteString(s.Suffix)
+	return b.String()
+}
+
+// index is a random number below n, which is at most 256.
+func index(n int) int {
+	var b [1]byte
+	for {
+		_, _ = rand.Read(b[:]) // never fails, crypto/rand says
+		if int(b[0]) < 256-256%n {
+			return int(b[0]) % n
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package credential
+
+import "github.com/bailey-sandbox/bailey/internal/hostname"
+
+// Service is somebody who gives out secrets of a known look, for known hosts.
+type Service struct {
+	Name     string // also the usual name of its secret
+	Title    string
+	Bindings []Binding
+	// Env lists the variables in which programs take the secret, the usual one first. Inside, each that is looked
+	// for holds the placeholder.
+	Env   []string
+	Shape Shape
+}
+
+// Services returns the services that are known without configuration.
+func Services() []Service {
+	return []Service{
+		{Name: "anthropic", Title: "Anthropic", Env: []string{"ANTHROPIC_API_KEY"},
+			Bindings: bound([]string{"header:X-Api-Key", "bearer"}, "api.anthropic.com"),
+			Shape:    Shape{Prefix: "sk-ant-api03-", Length: 93, Suffix: "AA", Alphabet: base64URL}},
+		{Name: "openai", Title: "OpenAI", Env: []string{"OPENAI_API_KEY", "CODEX_API_KEY"},
+			Bindings: bound([]string{"bearer"}, "api.openai.com"),
+			Shape:    Shape{Prefix: "sk-proj-", Length: 148, Alphabet: base64URL}},
+		{Name: "google", Title: "Google Gemini", Env: []string{"GEMINI_API_KEY", "GOOGLE_API_KEY"},
+			Bindings: bound([]string{"header:X-Goog-Api-Key", "query:key"}, "generativelanguage.googleapis.com"),
+			Shape:    Shape{Prefix: "AIza", Length: 35, Alphabet: base64URL}},
+		{Name: "openrouter", Title: "OpenRouter", Env: []string{"OPENROUTER_API_KEY"},
+			Bindings: bound([]string{"bearer"}, "openrouter.ai"),
+			Shape:    Shape{Prefix: "sk-or-v1-", Length: 64, Alphabet: lowerHex}},
+		{Name: "github", Title: "GitHub", Env: []string{"GH_TOKEN", "GITHUB_TOKEN"},
+			Bindings: append(bound([]string{"bearer", "header:Authorization:token {}", "basic"}, "api.github.com", "uploads.github.com"),
+				bound([]string{"basic", "bearer"}, "github.com", "ghcr.io")...),
+			Shape: Shape{Prefix: "ghp_", Length: 36, Alphabet: base62}},
+		{Name: "gitlab", Title: "GitLab", Env: []string{"GITLAB_TOKEN"},
+			Bindings: bound([]string{"header:Private-Token", "bearer", "basic"}, "gitlab.com"),
+			Shape:    Shape{Prefix: "glpat-", Length: 20, Alphabet: base64URL}},
+		{Name: "npm", Title: "npm", Env: []string{"NPM_TOKEN", "NODE_AUTH_TOKEN"},
+			Bindings: bound([]string{"bearer"}, "*.npmjs.org"),
+			Shape:    Shape{Prefix: "npm_", Length: 36, Alphabet: base62}},
+		{Name: "pypi", Title: "PyPI", Env: []string{"UV_PUBLISH_TOKEN", "TWINE_PASSWORD"},
+			Bindings: bound([]string{"basic"}, "upload.pypi.org"),
+			Shape:    Shape{Prefix: "pypi-AgEIcHlwaS5vcmc", Length: 140, Alphabet: base64URL}},
+	}
+}
+
+// FindService returns the service called name.
+func FindService(name string) (Service, bool) {
+	for _, s := range Services() {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Service{}, false
+}
+
+// bound binds to hosts in places. A typing error in them gives what matches nothing, and a test finds it.
+func bound(places []string, hosts ...string) []Binding {
+	var as []Place
+	for _, text := range places {
+		p, _ := ParsePlace(text)
+		as = append(as, p)
+	}
+	var bindings []Binding
+	for _, host := range hosts {
+		pattern, _ := hostname.ParsePattern(host)
+		bindings = append(bindings, Binding{Host: pattern, Port: 443, As: as})
+	}
+	return bindings
+}
