@@ -18,6 +18,7 @@ import (
 	"github.com/bailey-sandbox/bailey/bench/memory"
 	"github.com/bailey-sandbox/bailey/bench/network"
 	"github.com/bailey-sandbox/bailey/bench/yard"
+	"github.com/bailey-sandbox/bailey/internal/audit"
 )
 
 const (
@@ -53,7 +54,7 @@ func Run(ctx context.Context, dir, program string, minutes int) (report compare.
 	length := time.Duration(minutes) * time.Minute
 	made, err := soak(length)
 	if err != nil {
-		return report, err
+		return report, errors.Join(err, recorded(ctx, y))
 	}
 	after, err := hold(ctx, y)
 	if err != nil {
@@ -82,6 +83,29 @@ func connect(ctx context.Context, soak compare.Command) (int, error) {
 		return 0, err
 	}
 	return strconv.Atoi(strings.TrimSpace(string(out)))
+}
+
+// recorded is an error that says what the sandbox's record knows of connections that failed.
+func recorded(ctx context.Context, y *yard.Yard) error {
+	const most = 20
+	log := y.Command("", "policy", "log", "--json", yard.Name)
+	cmd := exec.CommandContext(ctx, log.Argv[0], log.Argv[1:]...)
+	cmd.Env, cmd.Dir = log.Env, log.Dir
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("bailey policy log: %w", err)
+	}
+	var failed []string
+	for line := range strings.Lines(string(out)) {
+		var e audit.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			return err
+		}
+		if (e.Error != "" || e.Verdict != "allow") && len(failed) < most {
+			failed = append(failed, strings.TrimSpace(line))
+		}
+	}
+	return fmt.Errorf("the record's first lines about failures:\n%s", strings.Join(failed, "\n"))
 }
 
 // holding is how much of something the supervisor holds.

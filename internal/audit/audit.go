@@ -43,6 +43,9 @@ type Event struct {
 	Path   string `json:"path,omitempty"`   // of an HTTP request, without its query; see RedactPath
 	Status int    `json:"status,omitempty"` // of the answer, also when it is the refusal
 
+	// Credential names the secrets that went out with a request, joined by commas.
+	Credential string `json:"credential,omitempty"`
+
 	Verdict string `json:"verdict"` // "allow" or "deny", or "ask" while a human decides
 	Rule    string `json:"rule,omitempty"`
 	Reason  string `json:"reason,omitempty"`

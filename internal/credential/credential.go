@@ -104,6 +104,14 @@ type Target struct {
 	TLS  bool // the connection is encrypted, and the server's certificate is checked
 }
 
+// String is what a sentence calls t.
+func (t Target) String() string {
+	if t.Host == "" {
+		return "a bare address"
+	}
+	return string(t.Host)
+}
+
 // Matches says whether b is for t. Nothing is bound to a connection that others can read.
 func (b Binding) Matches(t Target) bool {
 	port := b.Port

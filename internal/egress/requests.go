@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/egress/framing"
 	"github.com/bailey-sandbox/bailey/internal/policy"
 )
@@ -107,8 +108,14 @@ type requests struct {
 	finished   bool
 }
 
-// judged is what a request's context carries to the transport.
-type judged struct{}
+// judgedKey is where a request's context has a judged for the transport.
+type judgedKey struct{}
+
+// judged is a request that may go on.
+type judged struct {
+	decision policy.Decision
+	exchange *credential.Exchange
+}
 
 // ServeHTTP judges one request. Whatever it allows is in the record before a byte of it goes on.
 func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -121,9 +128,16 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if most := min(maxRequests, h.s.maxFlows()); decision.Verdict == policy.Allow && open > most {
 		status, decision = http.StatusServiceUnavailable, policy.Decision{Reason: fmt.Sprintf("the sandbox already has %d requests open", most)}
 	}
+	exchange, err := h.credentials(r)
+	var refused *credential.Refusal
+	if errors.As(err, &refused) && decision.Verdict == policy.Allow {
+		status, decision = http.StatusForbidden, policy.Decision{Rule: decision.Rule, Reason: refused.Reason, Cure: refused.Cure}
+	}
 	e := h.event(r, decision)
 	if decision.Verdict != policy.Allow {
 		e.Status = status
+	} else {
+		e.Credential = strings.Join(exchange.Used(), ",")
 	}
 	if h.decision.Denies() {
 		w.Header().Set("Connection", "close") // also in HTTP/2, where it ends the connection after this answer
@@ -135,13 +149,13 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case decision.Verdict != policy.Allow:
 		writeError(w, r, status, decision.Reason, decision.Cure)
 	default:
-		h.pass(w, r, decision, e, began)
+		h.pass(w, r, judged{decision, exchange}, e, began)
 	}
 }
 
 // pass sends an allowed request on, and records how it ended.
-func (h *requests) pass(w http.ResponseWriter, r *http.Request, decision policy.Decision, e audit.Event, began time.Time) {
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), judged{}, decision))
+func (h *requests) pass(w http.ResponseWriter, r *http.Request, j judged, e audit.Event, began time.Time) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), judgedKey{}, j))
 	defer cancel(nil)
 	body := &countedBody{ReadCloser: r.Body, stall: newStall(func() { cancel(errStalled) })}
 	defer body.stall.close()
@@ -155,6 +169,9 @@ func (h *requests) pass(w http.ResponseWriter, r *http.Request, decision policy.
 		e.Status, e.BytesOut, e.BytesIn, e.Error = answer.status, body.n.Load(), answer.n, answer.err
 		if context.Cause(ctx) == errStalled {
 			e.Error = errStalled.Error()
+		}
+		if refused := j.exchange.Refused(); refused != nil {
+			e.Error = refused.Reason
 		}
 		_ = h.s.record(e)
 	}()
@@ -185,6 +202,12 @@ func (h *requests) event(r *http.Request, d policy.Decision) audit.Event {
 	e := h.f.event(d)
 	e.Kind, e.Method, e.Path = audit.KindRequest, r.Method, r.URL.EscapedPath()
 	return e
+}
+
+// credentials judges what secrets, or what stands for them, a request's head has. It does so also where the request
+// is denied anyway, for the alarms' sake.
+func (h *requests) credentials(r *http.Request) (*credential.Exchange, error) {
+	return h.s.keeper().Begin(r, credential.Target{Host: h.f.target.Host, Port: h.f.target.Port, TLS: h.scheme == "https"})
 }
 
 // refuseMalformed records what net/http only answers with 400.
@@ -224,11 +247,11 @@ func (h *requests) rewrite(r *httputil.ProxyRequest) {
 
 // RoundTrip sends a request on, over a connection to an address that its own decision opens.
 func (h *requests) RoundTrip(r *http.Request) (*http.Response, error) {
-	decision, ok := r.Context().Value(judged{}).(policy.Decision)
+	j, ok := r.Context().Value(judgedKey{}).(judged)
 	if !ok {
 		return nil, errors.New("nobody has judged the request")
 	}
-	return h.transport(decision).RoundTrip(r)
+	return j.exchange.RoundTrip(r, h.transport(j.decision))
 }
 
 // cleanResponse takes away what would lead the client around us.
@@ -245,6 +268,16 @@ func (h *requests) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var denied refusal
 	if errors.As(err, &denied) {
 		writeError(w, r, http.StatusForbidden, denied.Reason, denied.Cure)
+		return
+	}
+	var misused *credential.Refusal
+	if errors.As(err, &misused) {
+		writeError(w, r, http.StatusForbidden, misused.Reason, misused.Cure)
+		return
+	}
+	var unavailable *credential.UnavailableError
+	if errors.As(err, &unavailable) {
+		writeError(w, r, http.StatusBadGateway, "bailey allows this request, but cannot read the secret "+unavailable.Secret+" that belongs into it: the host's record has the reason", "")
 		return
 	}
 	reason := "the host's record has the reason" // which may name the host's resolver and networks

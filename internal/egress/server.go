@@ -31,6 +31,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/audit"
 	"github.com/bailey-sandbox/bailey/internal/certs"
+	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/egress/framing"
 	"github.com/bailey-sandbox/bailey/internal/gateway"
 	"github.com/bailey-sandbox/bailey/internal/hostname"
@@ -61,6 +62,9 @@ type Server struct {
 	CA *certs.Authority
 	// Roots are what certificates outside are checked against. Nil is the host's own.
 	Roots *x509.CertPool
+	// Credentials returns what looks after the secrets of requests; it is asked again for each. Nil, or a nil result,
+	// leaves requests as they are.
+	Credentials func() *credential.Keeper
 	// Audit takes every decision; what it cannot record is denied. It must be set.
 	Audit audit.Sink
 	// Log is for debugging. Nil discards.
@@ -162,6 +166,13 @@ func (s *Server) policy() *policy.Policy {
 		return nil
 	}
 	return s.Policy()
+}
+
+func (s *Server) keeper() *credential.Keeper {
+	if s.Credentials == nil {
+		return nil
+	}
+	return s.Credentials()
 }
 
 func (s *Server) log() *slog.Logger {

@@ -17,7 +17,8 @@ func (s *Server) serveTLS(ctx context.Context, f *flow, decision policy.Decision
 	_ = f.SetReadDeadline(time.Now().Add(handshakeTimeout))
 	hello, first, err := readHello(f.Conn, first)
 	_ = f.SetReadDeadline(time.Time{})
-	unread := !decision.Inspect && (decision.Tunnel || decision.Protocol == policy.Any)
+	everything := decision.Protocol == policy.Any && !s.keeper().Bound(f.target.Host, f.target.Port)
+	unread := !decision.Inspect && (decision.Tunnel || everything)
 	deny := func(format string, a ...any) {
 		s.refuse(f, f.event(denial(decision, format, a...)))
 	}

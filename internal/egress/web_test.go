@@ -47,6 +47,11 @@ func pool(a *certs.Authority) *x509.CertPool {
 
 // serve puts a web server into the world: with TLS where port is 443, and the certificate for name.
 func (w *web) serve(name string, port uint16, handle http.HandlerFunc) {
+	w.serveAt(publicAddr, name, port, handle)
+}
+
+// serveAt is serve at an address of the host's own.
+func (w *web) serveAt(addr, name string, port uint16, handle http.HandlerFunc) {
 	leaf, err := w.world.Leaf(name)
 	if err != nil {
 		w.t.Fatal(err)
@@ -78,7 +83,7 @@ func (w *web) serve(name string, port uint16, handle http.HandlerFunc) {
 	w.t.Cleanup(func() { _ = server.Close(); <-done })
 	w.lab.mu.Lock()
 	defer w.lab.mu.Unlock()
-	w.hosts[netip.AddrPortFrom(netip.MustParseAddr(publicAddr), port)] = ln.Addr().String()
+	w.hosts[netip.AddrPortFrom(netip.MustParseAddr(addr), port)] = ln.Addr().String()
 }
 
 // requests is how many requests have reached the world.

@@ -138,40 +138,49 @@ func hold(n int, open func() (io.Closer, error)) error {
 	return err
 }
 
-// soak makes connections at a rate, every other one of HTTPS with a request, each closed at once.
+// soak makes connections at a rate, every other one of HTTPS with a request, each closed at once. It prints how many it
+// made; its error counts those that failed, by their reason.
 func soak(length time.Duration, rate int, address, webAddress string) error {
 	ticks := time.NewTicker(time.Second / time.Duration(max(1, rate)))
 	defer ticks.Stop()
 	var all sync.WaitGroup
-	failures := make(chan error, 1)
-	slots := make(chan struct{}, 1000) // connections that are under way at once
-	one := func(n int) error {
+	var mu sync.Mutex
+	failures := map[string]int{}
+	slots := make(chan struct{}, 400) // connections that are under way at once: a sandbox may have 512 requests open
+	one := func(n int) (string, error) {
 		if n%2 == 0 {
-			return connection(address)
+			return "carried", connection(address)
 		}
 		v, err := visit(webAddress)
-		return errors.Join(err, v.Close())
+		return "inspected", errors.Join(err, v.Close())
 	}
 	made := 0
 	for end := time.Now().Add(length); time.Now().Before(end); made++ {
 		<-ticks.C
 		slots <- struct{}{}
+		n := made
 		all.Go(func() {
 			defer func() { <-slots }()
-			if err := one(made); err != nil {
-				select {
-				case failures <- err:
-				default:
-				}
+			if kind, err := one(n); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures[kind+": "+reason(err)]++
 			}
 		})
 	}
 	all.Wait()
-	select {
-	case err := <-failures:
-		return err
-	default:
+	if len(failures) > 0 {
+		return fmt.Errorf("of %d connections failed %v", made, failures)
 	}
 	fmt.Println(made)
 	return nil
+}
+
+// reason is an error without the addresses that make each one different.
+func reason(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
 }
