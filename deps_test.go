@@ -22,7 +22,7 @@ func tiers() [][]string {
 		{"cmd/bailey"},
 		{"internal/cli"},
 		{"internal/supervise", "internal/backend/all"},
-		{"internal/api", "internal/config", "internal/dockerplugin"},
+		{"internal/api", "internal/secret", "internal/config", "internal/dockerplugin"},
 		{"internal/backend/namespace", "internal/backend/fake"},
 		{"internal/egress", "internal/learn", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
 		{"internal/egress/framing", "internal/egress/sniff", "internal/credential", "internal/certs", "internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig", "internal/gateway/relay"},

@@ -143,7 +143,7 @@ func writeJSON(dir, name string, v any) error {
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, name), err)
 	}
-	if err := writeAtomic(dir, name, append(data, '\n')); err != nil {
+	if err := WriteAtomic(dir, name, append(data, '\n')); err != nil {
 		return explain(err, dir)
 	}
 	return nil

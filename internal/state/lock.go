@@ -107,10 +107,19 @@ func (sb *Sandbox) Locked() (held bool, pid int, err error) {
 
 // lockStore serialises Create and Sweep. They are short, so it waits.
 func (s *Store) lockStore() (unlock func(), err error) {
-	path := filepath.Join(s.dirs.State, StoreLock)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	unlock, err = WaitForLock(filepath.Join(s.dirs.State, StoreLock))
 	if err != nil {
 		return nil, explain(fmt.Errorf("cannot lock the state directory: %w", err), s.dirs.State)
+	}
+	return unlock, nil
+}
+
+// WaitForLock waits until the file at path, which it makes where there is none, is this caller's alone, also among those
+// of one process. The kernel ends that with the process.
+func WaitForLock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
 	}
 	whole := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	for err = unix.EINTR; err == unix.EINTR; {
@@ -118,7 +127,7 @@ func (s *Store) lockStore() (unlock func(), err error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("cannot lock the state directory: %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return func() { f.Close() }, nil
 }

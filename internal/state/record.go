@@ -109,8 +109,9 @@ func (r Record) check() error {
 	return nil
 }
 
-// writeAtomic replaces dir/name by data: after a crash at any point the old or the new content is there.
-func writeAtomic(dir, name string, data []byte) error {
+// WriteAtomic replaces dir/name by data: after a crash at any point the old or the new content is there. The file is
+// only the user's to read.
+func WriteAtomic(dir, name string, data []byte) error {
 	f, err := os.CreateTemp(dir, "."+name+"-*") // 0600
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", filepath.Join(dir, name), errno(err))

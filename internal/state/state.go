@@ -52,6 +52,7 @@ const (
 	AgentsDir    = "agents"       // in Dirs.Data
 	HostCacheDir = "host"         // in Dirs.Data
 	AuthorityDir = "ca"           // in Dirs.Data
+	SecretsDir   = "secrets"      // in Dirs.Data
 	ConfigFile   = "config.yaml"  // in Dirs.Config
 
 	newPrefix     = ".new-"

@@ -87,7 +87,7 @@ func (s *Store) Create(r Record) (*Sandbox, error) {
 	if r.Temporary {
 		err = os.WriteFile(filepath.Join(temp, RecordFile), data, 0o600)
 	} else {
-		err = writeAtomic(temp, RecordFile, data)
+		err = WriteAtomic(temp, RecordFile, data)
 	}
 	if err != nil {
 		return fail(err)
@@ -192,7 +192,7 @@ func (sb *Sandbox) Save(r Record) error {
 	if err != nil {
 		return err
 	}
-	if err := writeAtomic(sb.Dir, RecordFile, data); err != nil {
+	if err := WriteAtomic(sb.Dir, RecordFile, data); err != nil {
 		return explain(err, sb.Dir)
 	}
 	sb.Record = r
