@@ -41,6 +41,8 @@ type Host struct {
 	Name string `yaml:"host"`
 	Port uint16 `yaml:"port"`
 	Why  string `yaml:"why"` // a phrase that is shown beside the rule
+	// Model says that the agent sends its conversation there, in which it quotes whatever it has read.
+	Model bool `yaml:"model"`
 }
 
 // Native is a package with a program for one platform. Empty conditions hold everywhere.

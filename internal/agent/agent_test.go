@@ -65,7 +65,7 @@ func TestCommandAppendsTheUsersArguments(t *testing.T) {
 
 func TestCheckRefuses(t *testing.T) {
 	good := Agent{Name: "mine", Package: "@a/b", Argv: []string{"mine"}, Env: map[string]string{"A_1": "x"},
-		Hosts: []Host{{"api.test", 443, "the model"}}, Native: []Native{{Package: "@a/b-x64", Bin: "bin/x"}}}
+		Hosts: []Host{{Name: "api.test", Port: 443, Why: "the model"}}, Native: []Native{{Package: "@a/b-x64", Bin: "bin/x"}}}
 	if err := good.Check(); err != nil {
 		t.Fatalf("a good one: %v", err)
 	}
@@ -78,8 +78,8 @@ func TestCheckRefuses(t *testing.T) {
 		"a variable with an equals sign": func(a *Agent) { a.Env = map[string]string{"A=B": ""} },
 		"a NUL in a variable":            func(a *Agent) { a.Env = map[string]string{"A": "\x00"} },
 		"a key's name with a space":      func(a *Agent) { a.Keys = []string{"A B"} },
-		"a host that is a URL":           func(a *Agent) { a.Hosts = []Host{{"https://x", 443, ""}} },
-		"a host without a port":          func(a *Agent) { a.Hosts = []Host{{"api.test", 0, ""}} },
+		"a host that is a URL":           func(a *Agent) { a.Hosts = []Host{{Name: "https://x", Port: 443}} },
+		"a host without a port":          func(a *Agent) { a.Hosts = []Host{{Name: "api.test"}} },
 		"a package that leaves its path": func(a *Agent) { a.Package = "../../x" },
 		"a scope that leaves its path":   func(a *Agent) { a.Package = "@../x" },
 		"a native program outside":       func(a *Agent) { a.Native = []Native{{Package: "x", Bin: "../x"}} },

@@ -20,6 +20,7 @@ const maxSeeded = 32 << 20
 type SeedInput struct {
 	Workspaces []string          // absolute paths inside, which the agent may trust
 	Env        map[string]string // the agent's environment inside; a key in it counts as approved
+	Canaries   map[string]string // by CanaryKeyID and CanaryKey; nil for none
 }
 
 // seed is one file: its path below home, and its new content from its old one (nil when there is none).
@@ -34,15 +35,16 @@ type seed struct {
 // write home until now: only what are plainly directories and files is touched, never through a link, and
 // anything else is an error that names it. New files get home's owner. The sandbox must not be running.
 func (a Agent) Seed(home string, in SeedInput) error {
-	if a.seeds == nil {
-		return nil
+	seeds := canarySeeds(in.Canaries)
+	if a.seeds != nil {
+		seeds = append(seeds, a.seeds(in)...)
 	}
 	root, err := os.OpenRoot(home)
 	if err != nil {
 		return fmt.Errorf("cannot open the sandbox's home: %w", err)
 	}
 	defer root.Close()
-	for _, s := range a.seeds(in) {
+	for _, s := range seeds {
 		if err := plant(root, s); err != nil {
 			return sandbox.WithHint(fmt.Errorf("cannot prepare %s in the sandbox's home: %w", s.path, err),
 				"look at it, then remove it: "+filepath.Join(home, s.path))

@@ -12,6 +12,26 @@ import (
 
 type object = map[string]any
 
+// The names of the canaries that Seed puts into the sandbox's home.
+const (
+	CanaryKeyID = "aws-access-key-id"
+	CanaryKey   = "aws-secret-access-key"
+)
+
+// canarySeeds lie where a thief of secrets looks first. No program uses that profile without being told its name. Whoever
+// has a file of their own there keeps it.
+func canarySeeds(canaries map[string]string) []seed {
+	if len(canaries) == 0 {
+		return nil
+	}
+	return []seed{{".aws/credentials", func(old []byte) ([]byte, error) {
+		if old != nil {
+			return old, nil
+		}
+		return fmt.Appendf(nil, "[prod-backup]\naws_access_key_id = %s\naws_secret_access_key = %s\n", canaries[CanaryKeyID], canaries[CanaryKey]), nil
+	}}}
+}
+
 func claudeSeeds(in SeedInput) []seed {
 	projects := object{}
 	for _, w := range in.Workspaces {

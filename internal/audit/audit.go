@@ -21,6 +21,7 @@ const (
 	KindResponse Kind = "response" // the end of a request that was allowed
 	KindWish     Kind = "wish"     // a program inside asks for a host, which grants nothing
 	KindAsk      Kind = "ask"      // a human is asked about a connection or request, which waits
+	KindAlarm    Kind = "alarm"    // a secret, or what stands for one, was misused; see package credential
 )
 
 // Event is one line of the record. Strings may hold what the sandbox sent; a Sink makes them harmless.

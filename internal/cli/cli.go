@@ -59,9 +59,10 @@ const program = "bailey"
 type app struct {
 	cfg Config
 	Streams
-	program string   // what the user calls us
-	verbs   []string // every verb and its aliases
-	quiet   bool     // no progress
+	program string            // what the user calls us
+	verbs   []string          // every verb and its aliases
+	quiet   bool              // no progress
+	lent    map[string]string // variables that hold secrets, of this command line
 }
 
 func (a *app) root() *cobra.Command {
@@ -88,9 +89,9 @@ workspace that you name, a toolchain, and the network hosts that you allow. Noth
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, "%s", err) })
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		newRun(a), newCreate(a), newStart(a), newStop(a), newRestart(a), newRm(a), newPrune(a),
+		newRun(a), newCreate(a), newStart(a), newStop(a), newRestart(a), newPause(a), newUnpause(a), newRm(a), newPrune(a),
 		newLs(a), newInspect(a), newLogs(a), newAttach(a), newExec(a), newCp(a), newWait(a), newStats(a),
-		newAllow(a), newDeny(a), newApprovals(a), newPolicy(a), newDoctor(a), newVersion(a), newDockerPlugin(a),
+		newAllow(a), newDeny(a), newApprovals(a), newPolicy(a), newSecret(a), newDoctor(a), newVersion(a), newDockerPlugin(a),
 	)
 	root.AddCommand(newForeign()...)
 	for _, cmd := range root.Commands() {

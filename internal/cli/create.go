@@ -205,6 +205,8 @@ func sameFlags(cmd *cobra.Command, have, want state.Record, paths []string) erro
 		{[]string{"backend"}, have.Backend, want.Backend},
 		{[]string{"read-only"}, have.ReadOnly, want.ReadOnly},
 		{[]string{"env", "env-file"}, have.Env, want.Env},
+		{[]string{"env", "env-file"}, have.Lent, want.Lent},
+		{[]string{"credentials"}, have.Credentials, want.Credentials},
 		{[]string{"volume"}, have.Volumes, want.Volumes},
 		{[]string{"cpus"}, have.Limits.CPUs, want.Limits.CPUs},
 		{[]string{"memory"}, have.Limits.Memory, want.Limits.Memory},

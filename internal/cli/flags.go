@@ -14,6 +14,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
 
@@ -54,7 +55,7 @@ func (f *createFlags) register(cmd *cobra.Command, quiet *bool) {
 	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(policy.ProfileNames(), cobra.ShellCompDirectiveNoFileComp))
 	fs.StringVar(&f.network, "network", "deny", "what no rule speaks of: `deny|ask|allow`, where ask is you; none is no network at all")
 	fs.StringVar(&f.agentVersion, "agent-version", "", "exact version or tag of the agent (default: latest)")
-	fs.StringVar(&f.credentials, "credentials", "none", "credentials lent to the sandbox: `none`")
+	fs.StringVar(&f.credentials, "credentials", "host", "secrets lent to the sandbox, none of which enters it: `host|none|NAME,...`")
 	fs.BoolVar(&f.json, "json", false, "print the new sandbox as JSON")
 	fs.BoolVarP(quiet, "quiet", "q", false, "show no progress")
 	registerRefused(cmd, refusedAtCreation())
@@ -72,12 +73,15 @@ func (f *createFlags) check(cmd *cobra.Command) error {
 	if err := checkRefused(cmd, refusedAtCreation()); err != nil {
 		return err
 	}
-	switch f.credentials {
-	case "none", "sandbox": // with both, who logs in inside stays logged in there
-	case "host":
-		return usageError(cmd, "--credentials host comes with a later version; pass a key with --env for now")
-	default:
-		return usageError(cmd, "invalid --credentials %q: none is the only choice so far", f.credentials)
+	if f.credentials == "sandbox" { // as docker's plugin has it: who logs in inside stays logged in there
+		f.credentials = "none"
+	}
+	if f.credentials != "host" && f.credentials != "none" {
+		for name := range strings.SplitSeq(f.credentials, ",") {
+			if err := secret.CheckName(name); err != nil {
+				return usageError(cmd, "invalid --credentials %q: choose host, none, or names as bailey secret ls shows them", f.credentials)
+			}
+		}
 	}
 	switch f.network {
 	case "deny", "ask", "allow", "none":
@@ -107,9 +111,13 @@ func (a *app) record(f *createFlags) (state.Record, error) {
 	if err != nil {
 		return state.Record{}, err
 	}
+	var lent []string
+	if f.credentials != "none" {
+		env, lent = a.keepOut(env)
+	}
 	return state.Record{
 		Name: f.name, Backend: f.backend, AgentVersion: f.agentVersion, ReadOnly: f.readOnly,
-		Env: env, Volumes: volumes, Network: f.network, Allow: f.allow, Profiles: f.profiles, Limits: limits,
+		Env: env, Credentials: f.credentials, Lent: lent, Volumes: volumes, Network: f.network, Allow: f.allow, Profiles: f.profiles, Limits: limits,
 	}, nil
 }
 

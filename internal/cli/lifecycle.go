@@ -49,6 +49,40 @@ func newStop(a *app) *cobra.Command {
 	}
 }
 
+func newPause(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "pause NAME...",
+		Short: "Close sandboxes' network and stop what runs in them",
+		Long: `Close sandboxes' network, cut what is open, and stop what runs in them, until bailey unpause. A sandbox that
+used a canary, a secret that lies there for thieves, is in this state by itself: see why in bailey ls
+and bailey policy log. Paused sandboxes do not start.`,
+		Example:           "  bailey pause claude-shop",
+		Args:              takes(1, -1, "NAME"),
+		ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(args, func(sb *state.Sandbox) error {
+				return errors.Join(sb.Freeze("somebody has paused it"), tell(cmd.Context(), sb))
+			}, true)
+		},
+	}
+}
+
+func newUnpause(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "unpause NAME...",
+		Short:             "Let paused and frozen sandboxes go on",
+		Long:              "Let sandboxes go on that were paused, or that have frozen themselves. What was cut stays cut.",
+		Example:           "  bailey unpause claude-shop",
+		Args:              takes(1, -1, "NAME"),
+		ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(args, func(sb *state.Sandbox) error {
+				return errors.Join(sb.Freeze(""), tell(cmd.Context(), sb))
+			}, true)
+		},
+	}
+}
+
 func newRestart(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "restart NAME...",

@@ -35,25 +35,28 @@ func newLs(a *app) *cobra.Command {
 
 // listed is a sandbox as ls --json, create --json and inspect tell it.
 type listed struct {
-	Name       string            `json:"name"`
-	Status     string            `json:"status"` // running, stopped, busy, corrupt
-	Error      string            `json:"error,omitempty"`
-	Agent      string            `json:"agent,omitempty"`
-	Backend    string            `json:"backend,omitempty"`
-	Workspaces []state.Workspace `json:"workspaces"`
-	Network    string            `json:"network,omitempty"`
-	Allow      []string          `json:"allow,omitempty"`
-	Profiles   []string          `json:"profiles,omitempty"`
-	Created    time.Time         `json:"created,omitzero"`
-	Temporary  bool              `json:"temporary,omitempty"`
-	Running    *api.Inspect      `json:"running,omitempty"`
+	Name        string            `json:"name"`
+	Status      string            `json:"status"` // running, stopped, busy, corrupt
+	Error       string            `json:"error,omitempty"`
+	Agent       string            `json:"agent,omitempty"`
+	Backend     string            `json:"backend,omitempty"`
+	Workspaces  []state.Workspace `json:"workspaces"`
+	Network     string            `json:"network,omitempty"`
+	Allow       []string          `json:"allow,omitempty"`
+	Profiles    []string          `json:"profiles,omitempty"`
+	Credentials string            `json:"credentials,omitempty"`
+	Frozen      string            `json:"frozen,omitempty"` // why a human must look before it goes on
+	Created     time.Time         `json:"created,omitzero"`
+	Temporary   bool              `json:"temporary,omitempty"`
+	Running     *api.Inspect      `json:"running,omitempty"`
 }
 
 func describe(sb *state.Sandbox, status string, v *api.Inspect) listed {
 	l := listed{
 		Name: sb.Name, Status: status, Agent: sb.Agent, Backend: sb.Backend, Workspaces: sb.Workspaces,
-		Network: sb.Network, Allow: sb.Allow, Profiles: sb.Profiles, Created: sb.Created, Temporary: sb.Temporary, Running: v,
+		Network: sb.Network, Allow: sb.Allow, Profiles: sb.Profiles, Credentials: sb.Credentials, Created: sb.Created, Temporary: sb.Temporary, Running: v,
 	}
+	l.Frozen, _ = sb.Frozen()
 	if l.Workspaces == nil {
 		l.Workspaces = []state.Workspace{}
 	}
@@ -105,6 +108,9 @@ func lsRows(list []listed, now time.Time) [][]string {
 	var rows [][]string
 	for _, l := range list {
 		workspace, status := "", l.Status
+		if l.Frozen != "" {
+			status += ", frozen"
+		}
 		if len(l.Workspaces) > 0 {
 			workspace = l.Workspaces[0].Path
 		}
@@ -157,7 +163,8 @@ type inspected struct {
 	listed
 	Dir      string         `json:"dir"`
 	Args     []string       `json:"args,omitempty"`
-	Env      []string       `json:"env,omitempty"` // names only
+	Env      []string       `json:"env,omitempty"`  // names only
+	Lent     []string       `json:"lent,omitempty"` // variables whose secrets stay outside
 	Volumes  []state.Volume `json:"volumes,omitempty"`
 	ReadOnly bool           `json:"read_only,omitempty"`
 	Limits   any            `json:"limits"`
@@ -173,7 +180,7 @@ func (a *app) inspect(ctx context.Context, names []string) error {
 		status, v := a.status(ctx, state.Entry{Name: name, Sandbox: sb})
 		i := inspected{
 			listed: describe(sb, status, v), Dir: sb.Dir, Args: sb.Args,
-			Volumes: sb.Volumes, ReadOnly: sb.ReadOnly, Limits: sb.Limits,
+			Lent: sb.Lent, Volumes: sb.Volumes, ReadOnly: sb.ReadOnly, Limits: sb.Limits,
 		}
 		for _, kv := range sb.Env {
 			key, _, _ := strings.Cut(kv, "=")

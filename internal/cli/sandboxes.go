@@ -87,7 +87,11 @@ func (a *app) up(ctx context.Context, store *state.Store, sb *state.Sandbox) (c 
 		if err != nil {
 			return nil, false, err
 		}
-		err = supervise.Spawn(ctx, a.cfg.Self, sb, version, a.cfg.Environ)
+		loan, err := a.loan(store, sb)
+		if err != nil {
+			return nil, false, err
+		}
+		err = supervise.Spawn(ctx, a.cfg.Self, sb, version, a.cfg.Environ, loan)
 		if errors.Is(err, api.ErrRunning) {
 			continue // another start was faster
 		}

@@ -7,6 +7,7 @@ import (
 
 const (
 	lowerHex  = "0123456789abcdef"
+	upper     = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	base62    = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	base64URL = base62 + "-_"
 )
@@ -19,8 +20,8 @@ type Shape struct {
 	Alphabet       string
 }
 
-// core is how many random characters a placeholder has at least: with 62 of them, 143 bits.
-const core = 24
+// core is how many random characters a placeholder has at least: 64 bits in hexadecimal, 82 and more in letters and digits.
+const core = 16
 
 // New makes a placeholder: of that shape, and like no other ever made. Between prefix and suffix it has only letters
 // and digits where the alphabet allows, so that most encodings leave it as it is.
@@ -39,6 +40,17 @@ func (s Shape) New() string {
 	}
 	b.WriteString(s.Suffix)
 	return b.String()
+}
+
+// AWSKeyID is how Amazon's access keys look, the half of them that is no secret; AWSKey is the other half.
+func AWSKeyID() Shape { return Shape{Prefix: "AKIA", Length: 16, Alphabet: upper} }
+
+// AWSKey is the shape of their secret half.
+func AWSKey() Shape { return Shape{Length: 40} }
+
+// Fits says whether New could have made placeholder.
+func (s Shape) Fits(placeholder string) bool {
+	return placeholder != "" && strings.HasPrefix(placeholder, s.Prefix) && strings.HasSuffix(placeholder, s.Suffix)
 }
 
 // index is a random number below n, which is at most 256.

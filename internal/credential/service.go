@@ -1,38 +1,52 @@
 package credential
 
-import "github.com/bailey-sandbox/bailey/internal/hostname"
+import (
+	"slices"
+
+	"github.com/bailey-sandbox/bailey/internal/hostname"
+)
 
 // Service is somebody who gives out secrets of a known look, for known hosts.
 type Service struct {
 	Name     string // also the usual name of its secret
 	Title    string
 	Bindings []Binding
-	// Env lists the variables in which programs take the secret, the usual one first. Inside, each that is looked
-	// for holds the placeholder.
-	Env   []string
-	Shape Shape
+	// Env lists the variables in which programs take the secret, the usual one first. Inside, each holds the
+	// placeholder.
+	Env []string
+	// BaseURL is the variable that points programs at another server, which then is who gets the secret.
+	BaseURL string
+	// GitUser is the user's name with which git sends the secret as password. "" is for services without git.
+	GitUser string
+	Shape   Shape
 }
 
 // Services returns the services that are known without configuration.
 func Services() []Service {
 	return []Service{
-		{Name: "anthropic", Title: "Anthropic", Env: []string{"ANTHROPIC_API_KEY"},
+		{Name: "anthropic", Title: "Anthropic", Env: []string{"ANTHROPIC_API_KEY"}, BaseURL: "ANTHROPIC_BASE_URL",
 			Bindings: bound([]string{"header:X-Api-Key", "bearer"}, "api.anthropic.com"),
 			Shape:    Shape{Prefix: "sk-ant-api03-", Length: 93, Suffix: "AA", Alphabet: base64URL}},
-		{Name: "openai", Title: "OpenAI", Env: []string{"OPENAI_API_KEY", "CODEX_API_KEY"},
+		{Name: "anthropic-token", Title: "Anthropic, by a token for Claude Code", Env: []string{"CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"}, BaseURL: "ANTHROPIC_BASE_URL",
+			Bindings: bound([]string{"bearer"}, "api.anthropic.com"),
+			Shape:    Shape{Prefix: "sk-ant-oat01-", Length: 93, Suffix: "AA", Alphabet: base64URL}},
+		{Name: "openai", Title: "OpenAI", Env: []string{"OPENAI_API_KEY"}, BaseURL: "OPENAI_BASE_URL",
 			Bindings: bound([]string{"bearer"}, "api.openai.com"),
 			Shape:    Shape{Prefix: "sk-proj-", Length: 148, Alphabet: base64URL}},
-		{Name: "google", Title: "Google Gemini", Env: []string{"GEMINI_API_KEY", "GOOGLE_API_KEY"},
+		{Name: "google", Title: "Google Gemini", Env: []string{"GEMINI_API_KEY"}, BaseURL: "GOOGLE_GEMINI_BASE_URL",
 			Bindings: bound([]string{"header:X-Goog-Api-Key", "query:key"}, "generativelanguage.googleapis.com"),
 			Shape:    Shape{Prefix: "AIza", Length: 35, Alphabet: base64URL}},
 		{Name: "openrouter", Title: "OpenRouter", Env: []string{"OPENROUTER_API_KEY"},
 			Bindings: bound([]string{"bearer"}, "openrouter.ai"),
 			Shape:    Shape{Prefix: "sk-or-v1-", Length: 64, Alphabet: lowerHex}},
-		{Name: "github", Title: "GitHub", Env: []string{"GH_TOKEN", "GITHUB_TOKEN"},
+		{Name: "opencode", Title: "OpenCode", Env: []string{"OPENCODE_API_KEY"},
+			Bindings: bound([]string{"bearer"}, "opencode.ai"),
+			Shape:    Shape{Prefix: "sk-", Length: 64, Alphabet: base62}},
+		{Name: "github", Title: "GitHub", Env: []string{"GH_TOKEN", "GITHUB_TOKEN"}, GitUser: "x-access-token",
 			Bindings: append(bound([]string{"bearer", "header:Authorization:token {}", "basic"}, "api.github.com", "uploads.github.com"),
 				bound([]string{"basic", "bearer"}, "github.com", "ghcr.io")...),
 			Shape: Shape{Prefix: "ghp_", Length: 36, Alphabet: base62}},
-		{Name: "gitlab", Title: "GitLab", Env: []string{"GITLAB_TOKEN"},
+		{Name: "gitlab", Title: "GitLab", Env: []string{"GITLAB_TOKEN"}, GitUser: "oauth2",
 			Bindings: bound([]string{"header:Private-Token", "bearer", "basic"}, "gitlab.com"),
 			Shape:    Shape{Prefix: "glpat-", Length: 20, Alphabet: base64URL}},
 		{Name: "npm", Title: "npm", Env: []string{"NPM_TOKEN", "NODE_AUTH_TOKEN"},
@@ -48,6 +62,16 @@ func Services() []Service {
 func FindService(name string) (Service, bool) {
 	for _, s := range Services() {
 		if s.Name == name {
+			return s, true
+		}
+	}
+	return Service{}, false
+}
+
+// ServiceOf returns the service whose secret programs take in a variable of that name.
+func ServiceOf(variable string) (Service, bool) {
+	for _, s := range Services() {
+		if slices.Contains(s.Env, variable) {
 			return s, true
 		}
 	}

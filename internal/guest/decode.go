@@ -60,6 +60,12 @@ func decodeKill(payload []byte) (guestproto.Kill, error) {
 	return k, checkSession(k.Session)
 }
 
+func decodePause(payload []byte) (guestproto.Pause, error) {
+	var p guestproto.Pause
+	err := decodeStrict(payload, &p)
+	return p, err
+}
+
 // decodeStrict refuses fields it does not know: they would be promises that nobody keeps.
 func decodeStrict(b []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(b))

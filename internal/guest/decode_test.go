@@ -30,6 +30,7 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("accepted %+v", a)
 		}
 		decodeKill(b)
+		decodePause(b)
 		if size, err := decodeWindow(b); err == nil && (size.rows > 65535 || size.cols < 0) {
 			t.Errorf("accepted %+v", size)
 		}

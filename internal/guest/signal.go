@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,6 +45,18 @@ func signalSession(sid int, sig syscall.Signal) {
 			_ = syscall.Kill(p.pid, sig)
 		}
 	}
+}
+
+// pause stops everybody but the first process, which is this one, or lets them go on. Somebody who forks meanwhile may be
+// missed once.
+func pause(stop bool) error {
+	if os.Getpid() != 1 {
+		return errors.New("this guest does not own everything that runs here")
+	}
+	if !stop {
+		return syscall.Kill(-1, syscall.SIGCONT)
+	}
+	return errors.Join(syscall.Kill(-1, syscall.SIGSTOP), syscall.Kill(-1, syscall.SIGSTOP))
 }
 
 // killSession kills until nobody is left, because processes can fork faster than they are listed.

@@ -92,6 +92,15 @@ func (s *Server) global(req *ssh.Request) (ok bool, answer []byte) {
 			return false, []byte(err.Error())
 		}
 		return true, nil
+	case guestproto.RequestPause:
+		p, err := decodePause(req.Payload)
+		if err == nil {
+			err = pause(p.Stop)
+		}
+		if err != nil {
+			return false, []byte(err.Error())
+		}
+		return true, nil
 	}
 	return false, nil // port forwarding, and OpenSSH's notices that want no answer
 }

@@ -118,6 +118,23 @@ func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	return decodeSessions(payload)
 }
 
+// Pause stops every process, or with stop false lets them go on. Nothing that must hold may rest on it: it is the guest
+// that does it.
+func (c *Client) Pause(ctx context.Context, stop bool) error {
+	payload, err := marshal(Pause{Stop: stop})
+	if err != nil {
+		return err
+	}
+	ok, why, err := c.request(ctx, RequestPause, payload)
+	if err != nil {
+		return fmt.Errorf("cannot pause: %w", safe(err))
+	}
+	if !ok {
+		return fmt.Errorf("cannot pause: %s", printable(string(why), maxMessage))
+	}
+	return nil
+}
+
 // Kill signals every process of a session.
 func (c *Client) Kill(ctx context.Context, k Kill) error {
 	payload, err := marshal(k)

@@ -18,6 +18,9 @@ const (
 	RequestSessions = "sessions@bailey"
 	// RequestKill is a global request with a JSON Kill; it reports false when there is no such session.
 	RequestKill = "kill@bailey"
+	// RequestPause is a global request with a JSON Pause: everything that runs stops, or goes on. It reports false where
+	// the guest is not the machine's first process.
+	RequestPause = "pause@bailey"
 	// RequestEOF is a channel request, with a reply, that precedes SSH's EOF. The guest needs it because
 	// to it the end of a client looks like the end of the client's input, and a session's stdin must
 	// outlive the one but not the other.
@@ -85,4 +88,9 @@ type Kill struct {
 type Exit struct {
 	Code   int    `json:"code"`             // 128+n when a signal ended it
 	Signal string `json:"signal,omitempty"` // name without SIG
+}
+
+// Pause is the payload of RequestPause.
+type Pause struct {
+	Stop bool `json:"stop"` // false: go on
 }

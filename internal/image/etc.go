@@ -85,9 +85,9 @@ func holdsSecret(content []byte) bool {
 	return false
 }
 
-// gitIdentity is a system-wide git configuration with the user's name and address and nothing else: no
-// credential helper, no signing key, no alias of theirs is inside.
-func gitIdentity(t tree, in HostInput) []sandbox.File {
+// gitSettings is a system-wide git configuration with the user's name and address, what logs in.Logins in, and nothing
+// else: no credential helper, no signing key, no alias of the user's is inside.
+func gitSettings(t tree, in HostInput) []sandbox.File {
 	config := in.Getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(config) {
 		config = filepath.Join(in.HostHome, ".config")
@@ -99,7 +99,7 @@ func gitIdentity(t tree, in HostInput) []sandbox.File {
 			settings = append(settings, gitconfig.Parse(content)...)
 		}
 	}
-	content := gitconfig.Identity(settings)
+	content := append(gitconfig.Identity(settings), gitLogins(in.Logins)...)
 	if content == nil {
 		return nil
 	}

@@ -21,6 +21,7 @@ type HostInput struct {
 	Network   sandbox.Network
 	ReadOnly  bool
 	Authority []byte // a certificate in PEM that the sandbox trusts beside the host's; nil for none
+	Logins    []Login
 
 	HostHome string              // the user's home directory on the host, absolute
 	Getenv   func(string) string // the user's environment: PATH, LANG, TZ and where version managers live
@@ -57,7 +58,9 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 		root.Binds = append(root.Binds, sandbox.Mount{Kind: sandbox.MountBind, Source: t.real("/nix/store"), Target: "/nix/store", ReadOnly: true})
 	}
 	root.Files = append(root.Files, synthesised(in)...)
-	root.Files = append(root.Files, gitIdentity(t, in)...)
+	root.Files = append(root.Files, gitSettings(t, in)...)
+	npmrc, npmEnv := npmLogins(in.Logins)
+	root.Files = append(root.Files, npmrc...)
 	root.Links = append(root.Links,
 		sandbox.Symlink{Target: "/etc/mtab", Text: "/proc/self/mounts"},
 		sandbox.Symlink{Target: "/var/run", Text: "/run"},
@@ -72,6 +75,7 @@ func Host(in HostInput) (sandbox.Root, []sandbox.Mount, []string, error) {
 	if len(in.Authority) > 0 {
 		env = append(env, trustEnv(bundle)...)
 	}
+	env = append(env, npmEnv...)
 	for _, file := range blankable() {
 		if content, err := t.readPublic(file); err == nil && holdsSecret(content) {
 			mounts = append(mounts, sandbox.Mount{Kind: sandbox.MountHidden, Target: file})

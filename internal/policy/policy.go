@@ -68,6 +68,7 @@ type Policy struct {
 	Default Verdict // for what no rule speaks of; never for addresses inside
 	Rules   []Rule
 	Sandbox string // whose policy it is, for the commands that it suggests; may be empty
+	Frozen  string // why everything is denied until a human has looked, as a sentence; "" while it is not
 }
 
 // Decide judges one request, or when it has no method the connection that requests are to come on: that is
@@ -76,6 +77,9 @@ type Policy struct {
 func (p *Policy) Decide(req Request) Decision {
 	if p == nil {
 		return Decision{Reason: "there is no policy"}
+	}
+	if p.Frozen != "" {
+		return Decision{Reason: "the sandbox is frozen: " + p.Frozen, Cure: "bailey unpause " + p.Sandbox}
 	}
 	m := p.match(req)
 	if m.deny != nil {

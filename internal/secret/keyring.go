@@ -69,3 +69,10 @@ func removeKeyring(ctx context.Context, name string) error {
 	}
 	return err
 }
+
+// KeyringAnswers says whether there is a keyring that is open, without asking its user for anything: what it says of an
+// item that nobody has made.
+func KeyringAnswers(ctx context.Context) bool {
+	_, err := inKeyring(ctx, func() (string, error) { return keyring.Get(keyringService, "is-it-there") })
+	return errors.Is(err, keyring.ErrNotFound)
+}

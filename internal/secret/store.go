@@ -193,9 +193,9 @@ func (s *Store) Value(ctx context.Context, name string) (string, error) {
 	if ok && c.source == e.Source && c.stamp == stamp && (c.until.IsZero() || time.Now().Before(c.until)) {
 		return c.value, nil
 	}
-	value, err := s.read(ctx, e)
+	value, err := s.Read(ctx, e)
 	if err != nil {
-		return "", fmt.Errorf("cannot read the secret %s: %w", name, err)
+		return "", err
 	}
 	c = cached{value: value, source: e.Source, stamp: stamp}
 	if e.Source != Vault && !strings.HasPrefix(e.Source, "file:") {
@@ -207,6 +207,15 @@ func (s *Store) Value(ctx context.Context, name string) (string, error) {
 		s.cache = map[string]cached{}
 	}
 	s.cache[name] = c
+	return value, nil
+}
+
+// Read returns the value of an entry, which need not be in the list, from its source.
+func (s *Store) Read(ctx context.Context, e Entry) (string, error) {
+	value, err := s.read(ctx, e)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the secret %s: %w", e.Name, err)
+	}
 	return value, nil
 }
 
@@ -247,9 +256,9 @@ func (s *Store) Update(ctx context.Context, name string, change func(old string)
 	if err != nil {
 		return err
 	}
-	old, err := s.read(ctx, e)
+	old, err := s.Read(ctx, e)
 	if err != nil {
-		return fmt.Errorf("cannot read the secret %s: %w", name, err)
+		return err
 	}
 	value, err := change(old)
 	if err != nil || value == old {

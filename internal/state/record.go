@@ -15,7 +15,7 @@ import (
 
 // recordVersion grows whenever Record changes, so that an older bailey refuses a newer record instead of
 // starting a sandbox with a restriction it does not know.
-const recordVersion = 2
+const recordVersion = 3
 
 // maxRecord bounds what is read of a record, in bytes.
 const maxRecord = 1 << 20
@@ -34,6 +34,8 @@ type Record struct {
 	Network      string         `json:"network,omitempty"` // as --network takes it
 	Allow        []string       `json:"allow,omitempty"`   // rules as --allow takes them
 	Profiles     []string       `json:"profiles,omitempty"`
+	Credentials  string         `json:"credentials,omitempty"` // as --credentials takes it; "" is none, as before version 3
+	Lent         []string       `json:"lent,omitempty"`        // variables whose secrets are lent at each start
 	ReadOnly     bool           `json:"read_only,omitempty"`
 	Limits       sandbox.Limits `json:"limits,omitzero"`
 	Temporary    bool           `json:"temporary,omitempty"` // removed when its agent has ended

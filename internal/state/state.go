@@ -12,6 +12,8 @@
 //	  sandboxes/NAME/sandbox.json      Record
 //	  sandboxes/NAME/lock              held by the supervisor for its whole life; contains its pid, for display
 //	  sandboxes/NAME/rules.json        Grants: rules given with bailey allow and deny
+//	  sandboxes/NAME/credentials.json  what stands for secrets inside
+//	  sandboxes/NAME/frozen            why a human must look before it goes on
 //	  sandboxes/NAME/audit.jsonl       every decision about the network, one line each
 //	  sandboxes/NAME/supervisor.log    what the supervisor had to say
 //	  sandboxes/NAME/api.sock          the supervisor's API, while it runs
@@ -22,6 +24,7 @@
 //	  sandboxes/.new-*                 a Create under way, or one that was killed
 //	  sandboxes/.removed-*             a Remove under way, or one that was killed
 //	$XDG_DATA_HOME/bailey/agents/      installed agents (default ~/.local/share)
+//	$XDG_DATA_HOME/bailey/secrets/     the user's secrets, see package secret
 //	$XDG_DATA_HOME/bailey/host/        copies of the host's configuration, below every root
 //	$XDG_CONFIG_HOME/bailey/config.yaml  the user's defaults (default ~/.config)
 //	$XDG_CONFIG_HOME/bailey/rules.json   Grants: rules given with bailey allow and deny --global
@@ -39,6 +42,9 @@ const (
 	SocketFile = "api.sock"
 	LayersDir  = "layers"
 	HomeDir    = "home"
+
+	CredentialsFile = "credentials.json"
+	FrozenFile      = "frozen"
 
 	QuarantineDir = "quarantine"
 	GuardedFile   = "guarded.json"

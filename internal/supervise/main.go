@@ -13,6 +13,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
 
@@ -24,13 +25,13 @@ func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int 
 		log.Error("a supervisor is started by other commands: see bailey start --help")
 		return 125
 	}
-	pipe := statusPipe(log)
+	pipe, loan := inherited(log)
 	// The terminal's signals are not ours: we have left its session, but a shell may still send them. They
 	// are caught and dropped, not ignored: an ignored signal stays ignored in every process inside.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := supervise(ctx, args[0], args[1], log, backends, func() { tell(pipe, status{Ready: true}) })
+	err := supervise(ctx, args[0], args[1], loan, log, backends, func() { tell(pipe, status{Ready: true}) })
 	if err != nil {
 		log.Error("ended", "error", err)
 		tell(pipe, status{Error: api.NewError(err)}) // after ready the pipe is closed and this does nothing
@@ -39,7 +40,7 @@ func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int 
 	return 0
 }
 
-func supervise(ctx context.Context, name, agentVersion string, log *slog.Logger, backends func(*slog.Logger) []sandbox.Backend, ready func()) error {
+func supervise(ctx context.Context, name, agentVersion string, loan secret.Loan, log *slog.Logger, backends func(*slog.Logger) []sandbox.Backend, ready func()) error {
 	dirs, err := state.Locate(os.Getenv, os.Geteuid())
 	if err != nil {
 		return err
@@ -52,22 +53,34 @@ func supervise(ctx context.Context, name, agentVersion string, log *slog.Logger,
 	if err != nil {
 		return err
 	}
-	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, AgentVersion: agentVersion, Log: log}
+	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, AgentVersion: agentVersion, Loan: loan, Log: log}
 	return Run(ctx, cfg, name, ready)
 }
 
-// statusPipe takes the status pipe over and closes every other descriptor that was inherited: a file
+// inherited takes the status pipe and the loan over and closes every other descriptor that was inherited: a file
 // that somebody's shell had open must not live on here, let alone reach a sandbox.
-func statusPipe(log *slog.Logger) io.WriteCloser {
-	closeInherited(statusFD)
+func inherited(log *slog.Logger) (io.WriteCloser, secret.Loan) {
+	closeInherited(loanFD)
 	syscall.CloseOnExec(statusFD)
-	f := os.NewFile(statusFD, "status")
-	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
-		log.Warn("started without a status pipe")
-		return nopCloser{io.Discard}
+	syscall.CloseOnExec(loanFD)
+	var loan secret.Loan
+	if f := os.NewFile(loanFD, "loan"); isPipe(f) {
+		if err := json.NewDecoder(f).Decode(&loan); err != nil {
+			log.Warn("what was lent cannot be read") // the error may quote it
+		}
+		_ = f.Close()
 	}
-	return f
+	f := os.NewFile(statusFD, "status")
+	if !isPipe(f) {
+		log.Warn("started without a status pipe")
+		return nopCloser{io.Discard}, loan
+	}
+	return f, loan
+}
+
+func isPipe(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
 type nopCloser struct{ io.Writer }

@@ -48,7 +48,11 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return errors.Join(fmt.Errorf("cannot read the limit of open files: %w", err), record.Close())
 	}
-	server := &egress.Server{Policy: s.rules.Load, CA: s.plan.authority, Audit: record, Log: s.log, MaxFlows: maxFlows(files.Cur)}
+	s.decisions = record
+	if err := s.readCredentials(); err != nil {
+		return errors.Join(err, record.Close())
+	}
+	server := &egress.Server{Policy: s.rules.Load, CA: s.plan.authority, Credentials: s.keeper.Load, Audit: record, Log: s.log, MaxFlows: maxFlows(files.Cur)}
 	s.egress = server
 	s.work.Go(func() {
 		defer record.Close()

@@ -15,20 +15,22 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/image"
 	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
 )
 
 // plan is a record made concrete on this host, at this start.
 type plan struct {
-	spec       sandbox.Spec
-	sources    Sources
-	rules      *policy.Policy   // made of them at the start
-	authority  *certs.Authority // nil without a network
-	agent      agent.Agent
-	agentArgv  []string // program and fixed arguments
-	workspaces []workspace.Plan
-	notices    []string
+	spec        sandbox.Spec
+	sources     Sources
+	rules       *policy.Policy   // made of them at the start
+	authority   *certs.Authority // nil without a network
+	credentials *credentials
+	agent       agent.Agent
+	agentArgv   []string // program and fixed arguments
+	workspaces  []workspace.Plan
+	notices     []string
 }
 
 // makePlan turns the record into a Spec. What the record does not name is not in it.
@@ -60,9 +62,21 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 		}
 		public = p.authority.PEM()
 	}
+	secrets := &secret.Store{Dir: filepath.Join(cfg.Store.Dirs().Data, state.SecretsDir), Getenv: cfg.Getenv, Lent: cfg.Loan}
+	if p.credentials, err = newCredentials(secrets, sb, ag); err != nil {
+		return plan{}, err
+	}
+	lent, err := p.credentials.env()
+	if err != nil {
+		return plan{}, err
+	}
+	logins, err := p.credentials.logins()
+	if err != nil {
+		return plan{}, err
+	}
 	hostHome := cfg.Getenv("HOME")
 	root, tools, env, err := image.Host(image.HostInput{
-		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly, Authority: public,
+		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly, Authority: public, Logins: logins,
 		HostHome: hostHome, Getenv: cfg.Getenv, Cache: filepath.Join(cfg.Store.Dirs().Data, state.HostCacheDir),
 	})
 	if err != nil {
@@ -72,7 +86,7 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	for _, key := range slices.Sorted(maps.Keys(ag.Env)) {
 		env = append(env, key+"="+ag.Env[key])
 	}
-	p.spec.Env = append(env, sb.Env...)
+	p.spec.Env = append(append(env, lent...), sb.Env...)
 
 	// In this order: what lies below the home directory comes after it.
 	p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountState, Source: state.HomeDir, Target: user.Home})
@@ -143,7 +157,7 @@ func checkVolumes(volumes []state.Volume, mounts []sandbox.Mount) error {
 // seedHome answers the agent's first-run questions in the sandbox's own home. The backend has made that by
 // now, with the owner that it has on this host; nothing runs in the sandbox yet.
 func (p *plan) seedHome(home string, sb *state.Sandbox) error {
-	in := agent.SeedInput{Env: map[string]string{}}
+	in := agent.SeedInput{Env: map[string]string{}, Canaries: p.credentials.stands.Canaries}
 	for _, kv := range p.spec.Env {
 		key, value, _ := strings.Cut(kv, "=")
 		in.Env[key] = value

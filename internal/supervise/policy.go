@@ -189,6 +189,9 @@ func (s *supervisor) Policy(context.Context) (api.Policy, error) {
 func (s *supervisor) Reload(context.Context) error {
 	s.reload.Lock()
 	defer s.reload.Unlock()
+	if err := s.readFrozen(); err != nil {
+		return err
+	}
 	return s.readRules()
 }
 
@@ -203,8 +206,12 @@ func (s *supervisor) readRules() error {
 	if err != nil {
 		return err
 	}
+	p.Frozen = s.frozen
 	s.rules.Store(p)
 	if s.egress != nil {
+		if err := s.readCredentials(); err != nil {
+			return err
+		}
 		s.egress.Recheck()
 	}
 	return nil

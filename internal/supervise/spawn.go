@@ -17,6 +17,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
 
@@ -27,6 +28,9 @@ const Verb = "supervise"
 // statusFD is where a spawned supervisor finds its status pipe: the first descriptor after stderr.
 const statusFD = 3
 
+// loanFD is where it finds what it is lent: a secret.Loan as JSON.
+const loanFD = 4
+
 // status is the one line on the status pipe.
 type status struct {
 	Ready bool       `json:"ready"`
@@ -36,7 +40,7 @@ type status struct {
 // Spawn starts a supervisor for sb as a process of its own, out of reach of the caller's terminal, and
 // returns when its socket answers. self is the binary's path. When ctx ends before that, the
 // supervisor is told to end and Spawn returns after it has cleaned up.
-func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion string, environ []string) error {
+func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion string, environ []string, loan secret.Loan) error {
 	log, err := openLog(filepath.Join(sb.Dir, state.LogFile))
 	if err != nil {
 		return fmt.Errorf("cannot open the supervisor's log: %w", err)
@@ -50,6 +54,12 @@ func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion str
 		return fmt.Errorf("cannot start the supervisor: %w", err)
 	}
 	defer r.Close()
+	lent, err := lend(loan)
+	if err != nil {
+		_ = w.Close()
+		return fmt.Errorf("cannot start the supervisor: %w", err)
+	}
+	defer lent.Close()
 	cmd := exec.Cmd{
 		Path:        self,
 		Args:        []string{"bailey", Verb, sb.Name, agentVersion},
@@ -57,7 +67,7 @@ func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion str
 		Dir:         "/",
 		Stdout:      log,
 		Stderr:      log,
-		ExtraFiles:  []*os.File{w},
+		ExtraFiles:  []*os.File{w, lent},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	err = cmd.Start()
@@ -83,6 +93,25 @@ func Spawn(ctx context.Context, self string, sb *state.Sandbox, agentVersion str
 		return err
 	}
 	return cmd.Process.Release()
+}
+
+// lend writes a loan into a pipe, which is the only place where it ever lies: not the environment, not the arguments,
+// no file. A loan that a pipe does not hold is refused.
+func lend(loan secret.Loan) (*os.File, error) {
+	const most = 60 << 10 // a pipe takes 64 KiB at once, pipe(7)
+	data, err := json.Marshal(loan)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > most {
+		return nil, fmt.Errorf("the secrets that variables hold are longer than %d bytes", most)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.Write(data)
+	return r, errors.Join(err, w.Close())
 }
 
 // maxLog is how many bytes of log one supervisor writes: what a sandbox does can make it write without end.

@@ -16,11 +16,14 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
+	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/egress"
 	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
 )
@@ -35,6 +38,7 @@ type Config struct {
 	Getenv       func(string) string
 	Agents       []agent.Agent // the user's own
 	AgentVersion string        // exact, already in the agent cache; "" for an agent without a package
+	Loan         secret.Loan   // what the command line lends for this run
 	Log          *slog.Logger
 }
 
@@ -55,6 +59,9 @@ func Run(ctx context.Context, cfg Config, name string, ready func()) error {
 	}
 	defer lock.Unlock()
 	if err := failpoint.Hit("supervise.locked"); err != nil {
+		return err
+	}
+	if err := checkFrozen(sb); err != nil {
 		return err
 	}
 	s := &supervisor{cfg: cfg, sb: sb, log: cfg.Log.With("sandbox", name), changed: make(chan struct{}, 1), stopAsked: make(chan struct{}), stopped: make(chan struct{})}
@@ -89,6 +96,10 @@ type supervisor struct {
 	rules  atomic.Pointer[policy.Policy] // in force
 	egress *egress.Server                // nil without a network
 	reload sync.Mutex                    // held while the rules are read again
+
+	keeper    atomic.Pointer[credential.Keeper]
+	decisions audit.Sink // the record; nil without a network
+	frozen    string     // why a human must look first; guarded by reload
 
 	session state.Grants // what a human has answered until the machine ends; guarded by reload
 

@@ -46,6 +46,13 @@ func (b *Backend) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Machine
 	if spec.Limits != (sandbox.Limits{}) {
 		return nil, fmt.Errorf("cannot limit a fake machine: %w", sandbox.ErrUnsupported)
 	}
+	for _, m := range spec.Mounts {
+		if m.Kind == sandbox.MountState {
+			if err := os.MkdirAll(filepath.Join(spec.Dir, m.Source), 0o700); err != nil {
+				return nil, err
+			}
+		}
+	}
 	user := spec.User
 	user.UID, user.GID = os.Getuid(), os.Getgid() // nobody else can be had without privileges
 	m := &machine{

@@ -1,0 +1,262 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bailey-sandbox/bailey/internal/agent"
+	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/credential"
+	"github.com/bailey-sandbox/bailey/internal/hostname"
+	"github.com/bailey-sandbox/bailey/internal/image"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/secret"
+	"github.com/bailey-sandbox/bailey/internal/state"
+)
+
+// credentials is what one sandbox may use of the user's secrets.
+type credentials struct {
+	store  *secret.Store
+	sb     *state.Sandbox
+	agent  agent.Agent
+	stands state.StandIns // inside
+	memory credential.Memory
+}
+
+// lendable is a secret that the sandbox may use, with where it may go.
+type lendable struct {
+	secret.Entry
+	resolved secret.Resolved
+	service  credential.Service
+	kept     bool // in the store, by its name; otherwise only for as long as the supervisor runs
+}
+
+// newCredentials finds out what the sandbox may use, and makes what stands for it inside: a placeholder for each
+// secret, the same ones as long as the sandbox exists, and the canaries.
+func newCredentials(store *secret.Store, sb *state.Sandbox, ag agent.Agent) (*credentials, error) {
+	c := &credentials{store: store, sb: sb, agent: ag}
+	before, err := sb.StandIns()
+	if err != nil {
+		return nil, err
+	}
+	c.stands = state.StandIns{Placeholders: map[string]string{}, Canaries: before.Canaries}
+	if c.stands.Canaries == nil {
+		c.stands.Canaries = newCanaries()
+	}
+	all, err := c.lendable()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range all {
+		placeholder := before.Placeholders[l.Name]
+		if !l.resolved.Shape.Fits(placeholder) {
+			placeholder = l.resolved.Shape.New()
+		}
+		c.stands.Placeholders[l.Name] = placeholder
+	}
+	return c, sb.SaveStandIns(c.stands)
+}
+
+// lendable is every secret that the sandbox may use now.
+func (c *credentials) lendable() ([]lendable, error) {
+	if c.sb.Credentials == "" || c.sb.Credentials == "none" {
+		return nil, nil
+	}
+	kept, err := c.store.List()
+	if err != nil {
+		return nil, err
+	}
+	var entries []secret.Entry
+	for _, e := range kept {
+		if e.For(c.sb.Name) {
+			entries = append(entries, e)
+		}
+	}
+	n := len(entries)
+	entries = append(entries, c.lent(entries)...)
+	var all []lendable
+	for i, e := range entries {
+		r, err := e.Resolve()
+		if err != nil {
+			return nil, fmt.Errorf("cannot use the secret %s: %w", e.Name, err)
+		}
+		service, _ := credential.FindService(e.Service)
+		all = append(all, lendable{Entry: e, resolved: c.redirected(r, service), service: service, kept: i < n})
+	}
+	return c.named(all)
+}
+
+// named is those of all that --credentials names.
+func (c *credentials) named(all []lendable) ([]lendable, error) {
+	if c.sb.Credentials == "host" {
+		return all, nil
+	}
+	var some []lendable
+	for _, name := range strings.Split(c.sb.Credentials, ",") {
+		i := slices.IndexFunc(all, func(l lendable) bool { return l.Name == name })
+		if i < 0 {
+			return nil, sandbox.WithHint(fmt.Errorf("cannot lend the secret %s: %w", name, secret.ErrNotFound), "bailey secret set "+name)
+		}
+		some = append(some, all[i])
+	}
+	return some, nil
+}
+
+// lent is the secrets that variables of the host hold, by their service, where none is kept for it.
+func (c *credentials) lent(kept []secret.Entry) []secret.Entry {
+	var entries []secret.Entry
+	for _, variable := range append(slices.Clone(c.sb.Lent), c.agent.Keys...) {
+		service, ok := credential.ServiceOf(variable)
+		source := ""
+		if path := c.store.Lent.Env[variable+"_FILE"]; path != "" {
+			source = "file:" + path
+		}
+		if c.store.Lent.Env[variable] != "" || source == "" && slices.Contains(c.sb.Lent, variable) {
+			source = "env:" + variable
+		}
+		same := func(e secret.Entry) bool { return e.Name == service.Name }
+		if ok && source != "" && !slices.ContainsFunc(kept, same) && !slices.ContainsFunc(entries, same) {
+			entries = append(entries, secret.Entry{Name: service.Name, Service: service.Name, Source: source, Env: []string{variable}})
+		}
+	}
+	return entries
+}
+
+// redirected adds the server that the user has pointed the service's programs at: it is who gets the secret then.
+func (c *credentials) redirected(r secret.Resolved, service credential.Service) secret.Resolved {
+	for _, kv := range c.sb.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		if service.BaseURL == "" || name != service.BaseURL {
+			continue
+		}
+		u, err := url.Parse(value)
+		if err != nil || u.Scheme != "https" {
+			continue
+		}
+		host, err := hostname.ParsePattern(u.Hostname())
+		port := uint64(443)
+		if err == nil && u.Port() != "" {
+			port, err = strconv.ParseUint(u.Port(), 10, 16)
+		}
+		if err == nil {
+			r.Bindings = append(slices.Clone(r.Bindings), credential.Binding{Host: host, Port: uint16(port), As: r.Bindings[0].As})
+		}
+	}
+	return r
+}
+
+// env is the variables inside.
+func (c *credentials) env() ([]string, error) {
+	all, err := c.lendable()
+	if err != nil {
+		return nil, err
+	}
+	var env []string
+	for _, l := range all {
+		for _, name := range l.resolved.Env {
+			env = append(env, name+"="+c.stands.Placeholders[l.Name])
+		}
+	}
+	return env, nil
+}
+
+// logins is what programs inside find in files: git, by each host where a password goes, and npm.
+func (c *credentials) logins() ([]image.Login, error) {
+	all, err := c.lendable()
+	if err != nil {
+		return nil, err
+	}
+	var logins []image.Login
+	for _, l := range all {
+		for _, b := range l.resolved.Bindings {
+			login := image.Login{Host: b.Host.String(), Password: c.stands.Placeholders[l.Name], User: l.service.GitUser, NPM: l.Service == "npm"}
+			if b.Port != 443 {
+				login.Host = fmt.Sprintf("%s:%d", login.Host, b.Port)
+			}
+			basic := slices.ContainsFunc(b.As, func(p credential.Place) bool { return p.Basic })
+			if login.User == "" && basic && l.service.Name == "" {
+				login.User = "git"
+			}
+			if login.NPM || basic && login.User != "" {
+				logins = append(logins, login)
+			}
+		}
+	}
+	return logins, nil
+}
+
+// keeper makes what looks after the secrets as they are now. A secret that the sandbox may use no more is one that may
+// go nowhere; one that it may use since its start has no placeholder inside, and is left out.
+func (c *credentials) keeper(alarm func(credential.Alarm)) (*credential.Keeper, error) {
+	all, err := c.lendable()
+	if err != nil {
+		return nil, err
+	}
+	cfg := credential.Config{Memory: &c.memory, Alarm: alarm}
+	for _, name := range slices.Sorted(maps.Keys(c.stands.Placeholders)) {
+		s := credential.Secret{Name: name, Placeholder: c.stands.Placeholders[name], Value: func(context.Context) (string, error) { return "", errors.New("it was taken away") }}
+		if i := slices.IndexFunc(all, func(l lendable) bool { return l.Name == name }); i >= 0 {
+			s.Bindings, s.Value = all[i].resolved.Bindings, c.value(all[i])
+		}
+		cfg.Secrets = append(cfg.Secrets, s)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.stands.Canaries)) {
+		cfg.Canaries = append(cfg.Canaries, credential.Canary{Name: name, Value: c.stands.Canaries[name]})
+	}
+	for _, h := range c.agent.Hosts {
+		pattern, err := hostname.ParsePattern(h.Name)
+		if err != nil {
+			return nil, err
+		}
+		if h.Model {
+			cfg.Models = append(cfg.Models, pattern)
+		}
+	}
+	return credential.NewKeeper(cfg), nil
+}
+
+func (c *credentials) value(l lendable) func(context.Context) (string, error) {
+	if !l.kept {
+		return func(ctx context.Context) (string, error) { return c.store.Read(ctx, l.Entry) }
+	}
+	return func(ctx context.Context) (string, error) {
+		value, err := c.store.Value(ctx, l.Name)
+		if err == nil {
+			c.store.Touch(l.Name)
+		}
+		return value, err
+	}
+}
+
+// newCanaries are values that nothing uses, for the files that Canaries makes.
+func newCanaries() map[string]string {
+	return map[string]string{agent.CanaryKeyID: credential.AWSKeyID().New(), agent.CanaryKey: credential.AWSKey().New()}
+}
+
+// readCredentials makes the Keeper anew. It is called with reload held.
+func (s *supervisor) readCredentials() error {
+	k, err := s.plan.credentials.keeper(s.alarm)
+	if err != nil {
+		return err
+	}
+	s.keeper.Store(k)
+	return nil
+}
+
+// alarm records what a human should look at, and freezes the sandbox when a canary was on its way out. It is called by
+// requests, which go on.
+func (s *supervisor) alarm(a credential.Alarm) {
+	s.log.Warn("alarm", "kind", a.Kind, "name", a.Name, "host", a.Host, "reason", a.Reason)
+	if err := s.decisions.Record(audit.Event{Kind: audit.KindAlarm, Host: a.Host, Credential: a.Name, Verdict: "deny", Reason: a.Reason}); err != nil {
+		s.log.Error("cannot record an alarm", "error", err)
+	}
+	if a.Kind == credential.AlarmCanary {
+		s.work.Go(func() { s.freeze(a.Reason) })
+	}
+}
