@@ -20,7 +20,14 @@ const maxSeeded = 32 << 20
 type SeedInput struct {
 	Workspaces []string          // absolute paths inside, which the agent may trust
 	Env        map[string]string // the agent's environment inside; a key in it counts as approved
+	Login      *Login            // nil for none
 	Canaries   map[string]string // by CanaryKeyID and CanaryKey; nil for none
+}
+
+// Login is what stands for the tokens of a login that is kept outside.
+type Login struct {
+	Access, Refresh string
+	Scopes          []string
 }
 
 // seed is one file: its path below home, and its new content from its old one (nil when there is none).

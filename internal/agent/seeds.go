@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 )
 
 type object = map[string]any
@@ -42,10 +43,16 @@ func claudeSeeds(in SeedInput) []seed {
 		// "Do you want to use this API key?" is remembered by the key's last 20 characters.
 		answers["customApiKeyResponses"] = object{"approved": []any{key[max(0, len(key)-20):]}}
 	}
-	return []seed{
+	seeds := []seed{
 		{".claude.json", addJSON(answers)},
 		{".claude/settings.json", addJSON(object{"skipDangerousModePermissionPrompt": true})},
 	}
+	if in.Login != nil {
+		// The tokens themselves are renewed outside, so that these last.
+		seeds = append(seeds, seed{".claude/.credentials.json", setJSON("claudeAiOauth", object{"accessToken": in.Login.Access, "refreshToken": in.Login.Refresh,
+			"expiresAt": time.Now().AddDate(1, 0, 0).UnixMilli(), "scopes": in.Login.Scopes, "subscriptionType": "max"})})
+	}
+	return seeds
 }
 
 func codexSeeds(in SeedInput) []seed {

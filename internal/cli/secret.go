@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -157,7 +156,7 @@ func (a *app) secretSet(cmd *cobra.Command, name string, o *secretSetOptions) er
 		}
 	}
 	if e.Source == "" {
-		e.Source = defaultSource(cmd.Context())
+		e.Source = secret.DefaultSource(cmd.Context())
 	}
 	if e.Source == secret.Vault && secrets.Protected() {
 		if err := a.unlock(secrets); err != nil {
@@ -168,16 +167,6 @@ func (a *app) secretSet(cmd *cobra.Command, name string, o *secretSetOptions) er
 		return fmt.Errorf("cannot keep the secret %s: %w", name, err)
 	}
 	return a.tellAll(cmd.Context(), store)
-}
-
-// defaultSource is the keyring where it answers without asking anybody.
-func defaultSource(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if secret.KeyringAnswers(ctx) {
-		return secret.Keyring
-	}
-	return secret.Vault
 }
 
 // readSecret asks on the terminal, without echo, or reads standard input.

@@ -54,7 +54,7 @@ func (a *app) secretImport(ctx context.Context, all bool) error {
 		if !all && (!a.isTTY() || a.confirm("Keep it as "+f.service+"?", "no", "") != nil) {
 			continue
 		}
-		e := secret.Entry{Name: f.service, Service: f.service, Source: defaultSource(ctx)}
+		e := secret.Entry{Name: f.service, Service: f.service, Source: secret.DefaultSource(ctx)}
 		if e.Source == secret.Vault && secrets.Protected() {
 			if err := a.unlock(secrets); err != nil {
 				return err

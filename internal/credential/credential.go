@@ -26,7 +26,7 @@ type Secret struct {
 	Bindings    []Binding
 	// Value returns the secret as it is now. It is called for each request that carries the placeholder, from any
 	// goroutine, and may wait for the store, a keyring or a token endpoint as long as ctx lasts. Its error is told to
-	// the sandbox without its text, which goes to the record.
+	// the sandbox without its text, which goes to the record, unless it is a *Refusal.
 	Value func(ctx context.Context) (string, error)
 }
 

@@ -37,6 +37,10 @@ func (x *Exchange) RoundTrip(r *http.Request, next http.RoundTripper) (*http.Res
 	x.scanBody(r)
 	for _, s := range x.swaps {
 		value, err := x.value(r.Context(), s.secret)
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
+			return nil, errors.Join(refusal, closeBody(r))
+		}
 		if err != nil {
 			return nil, errors.Join(&UnavailableError{Secret: s.secret.Name, Err: err}, closeBody(r))
 		}

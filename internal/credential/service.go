@@ -12,7 +12,7 @@ type Service struct {
 	Title    string
 	Bindings []Binding
 	// Env lists the variables in which programs take the secret, the usual one first. Inside, each holds the
-	// placeholder.
+	// placeholder. Logins have none: package oauth keeps them alive.
 	Env []string
 	// BaseURL is the variable that points programs at another server, which then is who gets the secret.
 	BaseURL string
@@ -28,6 +28,9 @@ func Services() []Service {
 			Bindings: bound([]string{"header:X-Api-Key", "bearer"}, "api.anthropic.com"),
 			Shape:    Shape{Prefix: "sk-ant-api03-", Length: 93, Suffix: "AA", Alphabet: base64URL}},
 		{Name: "anthropic-token", Title: "Anthropic, by a token for Claude Code", Env: []string{"CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"}, BaseURL: "ANTHROPIC_BASE_URL",
+			Bindings: bound([]string{"bearer"}, "api.anthropic.com"),
+			Shape:    Shape{Prefix: "sk-ant-oat01-", Length: 93, Suffix: "AA", Alphabet: base64URL}},
+		{Name: "claude-login", Title: "a login to Claude",
 			Bindings: bound([]string{"bearer"}, "api.anthropic.com"),
 			Shape:    Shape{Prefix: "sk-ant-oat01-", Length: 93, Suffix: "AA", Alphabet: base64URL}},
 		{Name: "openai", Title: "OpenAI", Env: []string{"OPENAI_API_KEY"}, BaseURL: "OPENAI_BASE_URL",

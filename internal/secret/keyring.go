@@ -70,9 +70,13 @@ func removeKeyring(ctx context.Context, name string) error {
 	return err
 }
 
-// KeyringAnswers says whether there is a keyring that is open, without asking its user for anything: what it says of an
-// item that nobody has made.
-func KeyringAnswers(ctx context.Context) bool {
-	_, err := inKeyring(ctx, func() (string, error) { return keyring.Get(keyringService, "is-it-there") })
-	return errors.Is(err, keyring.ErrNotFound)
+// DefaultSource is where a value is kept when nobody says where: the keyring, where one is open and answers at once
+// what it knows of an item that nobody has made, and else the vault.
+func DefaultSource(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := inKeyring(ctx, func() (string, error) { return keyring.Get(keyringService, "is-it-there") }); errors.Is(err, keyring.ErrNotFound) {
+		return Keyring
+	}
+	return Vault
 }

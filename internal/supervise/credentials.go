@@ -15,6 +15,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/hostname"
 	"github.com/bailey-sandbox/bailey/internal/image"
+	"github.com/bailey-sandbox/bailey/internal/oauth"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -27,6 +28,8 @@ type credentials struct {
 	agent  agent.Agent
 	stands state.StandIns // inside
 	memory credential.Memory
+	login  *oauth.Broker // of the agent's kind; nil where there is none, or nothing is lent
+	kept   func()        // called when a login has been kept; nil before the network is served
 }
 
 // lendable is a secret that the sandbox may use, with where it may go.
@@ -49,19 +52,31 @@ func newCredentials(store *secret.Store, sb *state.Sandbox, ag agent.Agent) (*cr
 	if c.stands.Canaries == nil {
 		c.stands.Canaries = newCanaries()
 	}
+	stand := func(name string, shape credential.Shape) {
+		placeholder := before.Placeholders[name]
+		if !shape.Fits(placeholder) {
+			placeholder = shape.New()
+		}
+		c.stands.Placeholders[name] = placeholder
+	}
+	if p, ok := oauth.Of(ag.Name); ok && sb.Credentials != "" && sb.Credentials != "none" {
+		c.login = &oauth.Broker{Provider: p, Secret: p.Secret, Store: store}
+		service, _ := credential.FindService(p.Secret)
+		stand(p.Secret, service.Shape)
+		stand(p.Secret+refreshSuffix, p.Refresh)
+	}
 	all, err := c.lendable()
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range all {
-		placeholder := before.Placeholders[l.Name]
-		if !l.resolved.Shape.Fits(placeholder) {
-			placeholder = l.resolved.Shape.New()
-		}
-		c.stands.Placeholders[l.Name] = placeholder
+		stand(l.Name, l.resolved.Shape)
 	}
 	return c, sb.SaveStandIns(c.stands)
 }
+
+// refreshSuffix is added to a login's name for what stands for its refresh token.
+const refreshSuffix = ".refresh"
 
 // lendable is every secret that the sandbox may use now.
 func (c *credentials) lendable() ([]lendable, error) {
@@ -209,6 +224,10 @@ func (c *credentials) keeper(alarm func(credential.Alarm)) (*credential.Keeper, 
 	for _, name := range slices.Sorted(maps.Keys(c.stands.Canaries)) {
 		cfg.Canaries = append(cfg.Canaries, credential.Canary{Name: name, Value: c.stands.Canaries[name]})
 	}
+	if c.login != nil {
+		name := c.login.Secret
+		cfg.Endpoints = []credential.Endpoint{&oauth.Endpoint{Broker: c.login, Access: c.stands.Placeholders[name], Refresh: c.stands.Placeholders[name+refreshSuffix], Keep: c.keep}}
+	}
 	for _, h := range c.agent.Hosts {
 		pattern, err := hostname.ParsePattern(h.Name)
 		if err != nil {
@@ -221,7 +240,44 @@ func (c *credentials) keeper(alarm func(credential.Alarm)) (*credential.Keeper, 
 	return credential.NewKeeper(cfg), nil
 }
 
+// keep stores a login that was made inside, or anew.
+func (c *credentials) keep(ctx context.Context, t oauth.Tokens) error {
+	e, err := c.store.Get(c.login.Secret)
+	if errors.Is(err, secret.ErrNotFound) {
+		e, err = secret.Entry{Name: c.login.Secret, Service: c.login.Secret, Source: secret.DefaultSource(ctx)}, nil
+	}
+	if err == nil {
+		err = c.store.Set(ctx, e, t.String())
+	}
+	if err == nil && c.kept != nil {
+		c.kept()
+	}
+	return err
+}
+
+// loggedIn is what the agent finds as its login, nil where there is none.
+func (c *credentials) loggedIn() (*agent.Login, error) {
+	all, err := c.lendable()
+	if err != nil || c.login == nil || !slices.ContainsFunc(all, func(l lendable) bool { return l.Name == c.login.Secret }) {
+		return nil, err
+	}
+	name := c.login.Secret
+	return &agent.Login{Access: c.stands.Placeholders[name], Refresh: c.stands.Placeholders[name+refreshSuffix], Scopes: c.login.Provider.Scopes}, nil
+}
+
 func (c *credentials) value(l lendable) func(context.Context) (string, error) {
+	if c.login != nil && l.Name == c.login.Secret {
+		return func(ctx context.Context) (string, error) {
+			value, err := c.login.Access(ctx)
+			if errors.Is(err, oauth.ErrEnded) {
+				return "", &credential.Refusal{Secret: l.Name, Reason: "the login has ended, and its provider does not renew it", Cure: sandbox.Hint(err)}
+			}
+			if err == nil {
+				c.store.Touch(l.Name)
+			}
+			return value, err
+		}
+	}
 	if !l.kept {
 		return func(ctx context.Context) (string, error) { return c.store.Read(ctx, l.Entry) }
 	}
@@ -237,6 +293,15 @@ func (c *credentials) value(l lendable) func(context.Context) (string, error) {
 // newCanaries are values that nothing uses, for the files that Canaries makes.
 func newCanaries() map[string]string {
 	return map[string]string{agent.CanaryKeyID: credential.AWSKeyID().New(), agent.CanaryKey: credential.AWSKey().New()}
+}
+
+// relend makes the Keeper anew after a login.
+func (s *supervisor) relend() {
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	if err := s.readCredentials(); err != nil {
+		s.log.Error("cannot use the new login", "error", err)
+	}
 }
 
 // readCredentials makes the Keeper anew. It is called with reload held.

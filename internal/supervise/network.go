@@ -49,6 +49,7 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("cannot read the limit of open files: %w", err), record.Close())
 	}
 	s.decisions = record
+	s.plan.credentials.kept = s.relend
 	if err := s.readCredentials(); err != nil {
 		return errors.Join(err, record.Close())
 	}

@@ -158,6 +158,10 @@ func checkVolumes(volumes []state.Volume, mounts []sandbox.Mount) error {
 // now, with the owner that it has on this host; nothing runs in the sandbox yet.
 func (p *plan) seedHome(home string, sb *state.Sandbox) error {
 	in := agent.SeedInput{Env: map[string]string{}, Canaries: p.credentials.stands.Canaries}
+	var err error
+	if in.Login, err = p.credentials.loggedIn(); err != nil {
+		return err
+	}
 	for _, kv := range p.spec.Env {
 		key, value, _ := strings.Cut(kv, "=")
 		in.Env[key] = value

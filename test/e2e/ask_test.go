@@ -21,6 +21,13 @@ import (
 // publicHost is a web server of a world that is all in the test's cell: a public address, and a name for it.
 func publicHost(t *testing.T, name, address string) *listener {
 	t.Helper()
+	publicNames(t, address, name)
+	return listen(t, "tcp4", address+":80")
+}
+
+// publicNames gives the cell a public address, and names for it.
+func publicNames(t *testing.T, address string, names ...string) {
+	t.Helper()
 	lo, err := netlink.LinkByName("lo")
 	if err == nil {
 		err = netlink.LinkSetUp(lo)
@@ -32,13 +39,12 @@ func publicHost(t *testing.T, name, address string) *listener {
 	}
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	if err == nil {
-		err = os.WriteFile(hosts, []byte("127.0.0.1 localhost\n"+address+" "+name+"\n"), 0o644)
+		err = os.WriteFile(hosts, []byte("127.0.0.1 localhost\n"+address+" "+strings.Join(names, " ")+"\n"), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	cover(t, "/etc/hosts", hosts)
-	return listen(t, "tcp4", address+":80")
 }
 
 // press presses a key until the screen shows want: a key counts only when the question has been there for a moment.

@@ -57,6 +57,9 @@ func inCell(t *testing.T, flags uintptr) bool {
 	return false
 }
 
+// insideCell says whether the test runs in its cell already.
+func insideCell() bool { return os.Getenv(cellVariable) != "" }
+
 // cover hides a file of the machine behind another, in the cell.
 func cover(t *testing.T, file, by string) {
 	t.Helper()
