@@ -270,7 +270,7 @@ func (c *credentials) value(l lendable) func(context.Context) (string, error) {
 		return func(ctx context.Context) (string, error) {
 			value, err := c.login.Access(ctx)
 			if errors.Is(err, oauth.ErrEnded) {
-				return "", &credential.Refusal{Secret: l.Name, Reason: "the login has ended, and its provider does not renew it", Cure: sandbox.Hint(err)}
+				return "", &credential.Refusal{Secret: l.Name, Reason: "the login has ended, and its provider does not renew it; on the host: " + sandbox.Hint(err)}
 			}
 			if err == nil {
 				c.store.Touch(l.Name)

@@ -77,7 +77,9 @@ func TestTheKeyOfTheRealClaudeStaysOutside(t *testing.T) {
 // ownData gives the user a data directory of their own, with the agents of the machine's cache in it.
 func (u *user) ownData(agent string) {
 	u.t.Helper()
-	u.needAgent(agent)
+	if !insideCell() { // where it was fetched before
+		u.needAgent(agent)
+	}
 	cache, err := os.UserCacheDir()
 	own := filepath.Join(u.home, ".local/share/bailey")
 	if err == nil {
@@ -105,8 +107,8 @@ func (u *user) sweep(name, secret string) (places []string) {
 		u.t.Fatalf("inspect: %v", err)
 	}
 	processes := below(u.t, listed[0].Running.PID)
-	if len(processes) < 3 {
-		u.t.Fatalf("the sandbox has only %v", processes)
+	if len(processes) == 0 {
+		u.t.Fatal("the sandbox has no processes")
 	}
 	for _, pid := range processes {
 		dir := "/proc/" + strconv.Itoa(pid)
