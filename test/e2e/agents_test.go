@@ -25,7 +25,7 @@ func TestTheOtherAgentsWorkInTheProject(t *testing.T) {
 		setup func(m *model) (env, args []string)
 	}{
 		{"codex", func(m *model) (env, args []string) {
-			return []string{"OPENAI_API_KEY=" + modelKey}, []string{
+			return []string{"OPENAI_API_KEY=" + modelKey, "OPENAI_BASE_URL=" + m.url()}, []string{
 				"-c", "model_provider=mock", "-c", fmt.Sprintf(codex, m.url()), "-m", "mock-1", "exec", "--skip-git-repo-check", "hi"}
 		}},
 		{"opencode", func(m *model) (env, args []string) {
