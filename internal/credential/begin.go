@@ -26,6 +26,8 @@ type swap struct {
 	place  Place
 	user   bool // with Basic: it stands for the user's name
 	at     int  // with Query: which of the parameters
+	// signature is the client's, with SigV4.
+	signature *signature
 }
 
 // Begin judges the head of a request that policy allows to go to t, before any of it goes anywhere. An error is a
@@ -102,6 +104,11 @@ func (x *Exchange) places(visit func(s boundSecret, b Binding, p Place)) {
 // takeHeader notes the placeholder in a header's value, and returns what else is in it.
 func (x *Exchange) takeHeader(name, value string) (rest string, refusal *Refusal) {
 	rest = value
+	if name == "Authorization" {
+		if signed, refusal := x.takeSignature(value); signed || refusal != nil {
+			return "", refusal
+		}
+	}
 	var foreign *Secret
 	mayBeForeign, taken := false, false
 	x.places(func(s boundSecret, b Binding, p Place) {
@@ -109,6 +116,9 @@ func (x *Exchange) takeHeader(name, value string) (rest string, refusal *Refusal
 			return
 		}
 		foreign, mayBeForeign = s.Secret, mayBeForeign || b.Foreign
+		if p.SigV4 {
+			return
+		}
 		if left, user, ok := p.find(value, s.Placeholder); ok {
 			x.swaps = append(x.swaps, swap{secret: s.Secret, place: p, user: user})
 			rest, taken = left, true

@@ -48,10 +48,14 @@ type Place struct {
 	// Basic is HTTP basic authentication (RFC 7617): the secret is the password, and the user's name is left as the
 	// program inside wrote it.
 	Basic bool
+	// SigV4 is a request that Amazon's services take: it is signed with the placeholder, and signed anew. The secret is
+	// ACCESS_KEY_ID:SECRET_ACCESS_KEY, or that with :SESSION_TOKEN. Scope is REGION/SERVICE, or "" for any.
+	SigV4 bool
+	Scope string
 }
 
 // ParsePlace reads how a secret stands in a request: "bearer", "basic", "header:NAME", "header:NAME:FORM" with {} in
-// FORM for the secret, or "query:NAME".
+// FORM for the secret, or "query:NAME", or "sigv4" or "sigv4:REGION/SERVICE".
 func ParsePlace(s string) (Place, error) {
 	kind, rest, _ := strings.Cut(s, ":")
 	switch kind {
@@ -73,13 +77,18 @@ func ParsePlace(s string) (Place, error) {
 			return Place{}, fmt.Errorf("%q is not header:NAME or header:NAME:FORM with one {} for the secret", s)
 		}
 		return Place{Header: http.CanonicalHeaderKey(name), Form: form}, nil
+	case "sigv4":
+		if region, service, _ := strings.Cut(rest, "/"); rest != "" && (region == "" || service == "" || strings.ContainsAny(service, "/ ")) {
+			return Place{}, fmt.Errorf("%q is not sigv4 or sigv4:REGION/SERVICE", s)
+		}
+		return Place{Header: "Authorization", SigV4: true, Scope: rest}, nil
 	case "query":
 		if rest == "" || strings.ContainsAny(rest, "=&;#%+ ") {
 			return Place{}, fmt.Errorf("%q is not query:NAME", s)
 		}
 		return Place{Query: rest, Form: "{}"}, nil
 	}
-	return Place{}, errors.New("a secret stands as bearer, basic, header:NAME[:FORM] or query:NAME, not as " + fmt.Sprintf("%q", s))
+	return Place{}, errors.New("a secret stands as bearer, basic, header:NAME[:FORM], query:NAME or sigv4, not as " + fmt.Sprintf("%q", s))
 }
 
 // String is p as ParsePlace reads it.
@@ -89,6 +98,10 @@ func (p Place) String() string {
 		return "query:" + p.Query
 	case p.Basic:
 		return "basic"
+	case p.SigV4 && p.Scope != "":
+		return "sigv4:" + p.Scope
+	case p.SigV4:
+		return "sigv4"
 	case p.Header == "Authorization" && p.Form == "Bearer {}":
 		return "bearer"
 	case p.Form == "{}":

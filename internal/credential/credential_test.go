@@ -14,6 +14,8 @@ func TestPlaces(t *testing.T) {
 		"header:X-Api-Key":               {Header: "X-Api-Key", Form: "{}"},
 		"header:Authorization:token {}":  {Header: "Authorization", Form: "token {}"},
 		"query:key":                      {Query: "key", Form: "{}"},
+		"sigv4":                          {Header: "Authorization", SigV4: true},
+		"sigv4:eu-central-1/s3":          {Header: "Authorization", SigV4: true, Scope: "eu-central-1/s3"},
 		"header:X-Signature:v1={};alg=a": {Header: "X-Signature", Form: "v1={};alg=a"},
 	} {
 		p, err := ParsePlace(text)
@@ -24,7 +26,7 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%q comes back as %q", text, p)
 		}
 	}
-	for _, text := range []string{"", "bearer:x", "basic:x", "header", "header:", "header:a b", "header:X:", "header:X:{}{}", "header:X:a\nb{}", "query", "query:", "query:a=b", "cookie:x"} {
+	for _, text := range []string{"", "bearer:x", "basic:x", "header", "header:", "header:a b", "header:X:", "header:X:{}{}", "header:X:a\nb{}", "query", "query:", "query:a=b", "cookie:x", "sigv4:x", "sigv4:/s3", "sigv4:a/b/c"} {
 		if p, err := ParsePlace(text); err == nil {
 			t.Errorf("ParsePlace(%q) = %+v", text, p)
 		}
@@ -54,6 +56,9 @@ func TestPlaceholdersLookRightAndDiffer(t *testing.T) {
 		one, other := s.Shape.New(), s.Shape.New()
 		if one == other || !strings.HasPrefix(one, s.Shape.Prefix) || !strings.HasSuffix(one, s.Shape.Suffix) {
 			t.Errorf("%s: %q, %q", s.Name, one, other)
+		}
+		if !s.Shape.Fits(one) || s.Shape.Fits("") || len(parts(one)) > 1 != s.Parts {
+			t.Errorf("%s: %q does not fit its own shape", s.Name, one)
 		}
 	}
 }

@@ -44,6 +44,12 @@ func (x *Exchange) RoundTrip(r *http.Request, next http.RoundTripper) (*http.Res
 		if err != nil {
 			return nil, errors.Join(&UnavailableError{Secret: s.secret.Name, Err: err}, closeBody(r))
 		}
+		if s.signature != nil {
+			if err := x.resign(r, s, value); err != nil {
+				return nil, errors.Join(err, closeBody(r))
+			}
+			continue
+		}
 		s.put(r, value)
 	}
 	echoes := x.echoes()

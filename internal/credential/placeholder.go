@@ -18,6 +18,8 @@ type Shape struct {
 	Prefix, Suffix string
 	Length         int // of what is between them, in characters
 	Alphabet       string
+	// Then is what follows behind a colon, for secrets of two parts.
+	Then *Shape
 }
 
 // core is how many random characters a placeholder has at least: 64 bits in hexadecimal, 82 and more in letters and digits.
@@ -39,6 +41,9 @@ func (s Shape) New() string {
 		b.WriteByte(alphabet[index(len(alphabet))])
 	}
 	b.WriteString(s.Suffix)
+	if s.Then != nil {
+		b.WriteString(":" + s.Then.New())
+	}
 	return b.String()
 }
 
@@ -50,6 +55,12 @@ func AWSKey() Shape { return Shape{Length: 40} }
 
 // Fits says whether New could have made placeholder.
 func (s Shape) Fits(placeholder string) bool {
+	if s.Then != nil {
+		first, rest, ok := strings.Cut(placeholder, ":")
+		only := s
+		only.Then = nil
+		return ok && only.Fits(first) && s.Then.Fits(rest)
+	}
 	return placeholder != "" && strings.HasPrefix(placeholder, s.Prefix) && strings.HasSuffix(placeholder, s.Suffix)
 }
 

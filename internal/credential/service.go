@@ -14,6 +14,8 @@ type Service struct {
 	// Env lists the variables in which programs take the secret, the usual one first. Inside, each holds the
 	// placeholder. Logins have none: package oauth keeps them alive.
 	Env []string
+	// Parts says that each variable has one part of a secret whose parts stand between colons.
+	Parts bool
 	// BaseURL is the variable that points programs at another server, which then is who gets the secret.
 	BaseURL string
 	// GitUser is the user's name with which git sends the secret as password. "" is for services without git.
@@ -55,6 +57,9 @@ func Services() []Service {
 		{Name: "npm", Title: "npm", Env: []string{"NPM_TOKEN", "NODE_AUTH_TOKEN"},
 			Bindings: bound([]string{"bearer"}, "*.npmjs.org"),
 			Shape:    Shape{Prefix: "npm_", Length: 36, Alphabet: base62}},
+		{Name: "aws", Title: "Amazon Web Services", Env: []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, Parts: true,
+			Bindings: bound([]string{"sigv4"}, "*.amazonaws.com"),
+			Shape:    awsShape()},
 		{Name: "pypi", Title: "PyPI", Env: []string{"UV_PUBLISH_TOKEN", "TWINE_PASSWORD"},
 			Bindings: bound([]string{"basic"}, "upload.pypi.org"),
 			Shape:    Shape{Prefix: "pypi-AgEIcHlwaS5vcmc", Length: 140, Alphabet: base64URL}},
@@ -71,14 +76,20 @@ func FindService(name string) (Service, bool) {
 	return Service{}, false
 }
 
-// ServiceOf returns the service whose secret programs take in a variable of that name.
+// ServiceOf returns the service whose whole secret programs take in a variable of that name.
 func ServiceOf(variable string) (Service, bool) {
 	for _, s := range Services() {
-		if slices.Contains(s.Env, variable) {
+		if slices.Contains(s.Env, variable) && !s.Parts {
 			return s, true
 		}
 	}
 	return Service{}, false
+}
+
+func awsShape() Shape {
+	key, secretKey := AWSKeyID(), AWSKey()
+	key.Then = &secretKey
+	return key
 }
 
 // bound binds to hosts in places. A typing error in them gives what matches nothing, and a test finds it.

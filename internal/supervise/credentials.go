@@ -174,8 +174,13 @@ func (c *credentials) env() ([]string, error) {
 	}
 	var env []string
 	for _, l := range all {
-		for _, name := range l.resolved.Env {
-			env = append(env, name+"="+c.stands.Placeholders[l.Name])
+		value := c.stands.Placeholders[l.Name]
+		parts := strings.Split(value, ":")
+		for i, name := range l.resolved.Env {
+			if l.service.Parts && len(parts) == len(l.resolved.Env) {
+				value = parts[i]
+			}
+			env = append(env, name+"="+value)
 		}
 	}
 	return env, nil
