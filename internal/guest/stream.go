@@ -88,21 +88,23 @@ func (s *Server) global(req *ssh.Request) (ok bool, answer []byte) {
 		if err == nil {
 			err = s.kill(k)
 		}
-		if err != nil {
-			return false, []byte(err.Error())
-		}
-		return true, nil
+		return done(err)
 	case guestproto.RequestPause:
 		p, err := decodePause(req.Payload)
 		if err == nil {
 			err = pause(p.Stop)
 		}
-		if err != nil {
-			return false, []byte(err.Error())
-		}
-		return true, nil
+		return done(err)
 	}
 	return false, nil // port forwarding, and OpenSSH's notices that want no answer
+}
+
+// done is the answer to an order.
+func done(err error) (ok bool, answer []byte) {
+	if err != nil {
+		return false, []byte(err.Error())
+	}
+	return true, nil
 }
 
 // runCommand serves a command that lives as long as its client.

@@ -121,32 +121,26 @@ func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 // Pause stops every process, or with stop false lets them go on. Nothing that must hold may rest on it: it is the guest
 // that does it.
 func (c *Client) Pause(ctx context.Context, stop bool) error {
-	payload, err := marshal(Pause{Stop: stop})
-	if err != nil {
-		return err
-	}
-	ok, why, err := c.request(ctx, RequestPause, payload)
-	if err != nil {
-		return fmt.Errorf("cannot pause: %w", safe(err))
-	}
-	if !ok {
-		return fmt.Errorf("cannot pause: %s", printable(string(why), maxMessage))
-	}
-	return nil
+	return c.order(ctx, "pause", RequestPause, Pause{Stop: stop})
 }
 
 // Kill signals every process of a session.
 func (c *Client) Kill(ctx context.Context, k Kill) error {
-	payload, err := marshal(k)
+	return c.order(ctx, fmt.Sprintf("signal session %q", k.Session), RequestKill, k)
+}
+
+// order sends a request that is done or refused with a reason. What is to be done is said in the error.
+func (c *Client) order(ctx context.Context, what, name string, v any) error {
+	payload, err := marshal(v)
 	if err != nil {
 		return err
 	}
-	ok, why, err := c.request(ctx, RequestKill, payload)
+	ok, why, err := c.request(ctx, name, payload)
 	if err != nil {
-		return fmt.Errorf("cannot signal session %q: %w", k.Session, safe(err))
+		return fmt.Errorf("cannot %s: %w", what, safe(err))
 	}
 	if !ok {
-		return fmt.Errorf("cannot signal session %q: %s", k.Session, printable(string(why), maxMessage))
+		return fmt.Errorf("cannot %s: %s", what, printable(string(why), maxMessage))
 	}
 	return nil
 }
