@@ -74,13 +74,8 @@ workspace that you name, a toolchain, and the network hosts that you allow. Noth
 		Example:       "  bailey run claude .\n  bailey ls -a\n  bailey exec -it claude-shop bash",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError(cmd, "unknown command %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -130,4 +125,12 @@ func (a *app) store() (*state.Store, error) {
 		return nil, err
 	}
 	return state.Open(dirs)
+}
+
+// unknownCommand refuses what follows a command that has only commands of its own.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError(cmd, "unknown command %q", args[0])
+	}
+	return nil
 }

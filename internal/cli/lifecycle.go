@@ -12,18 +12,23 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
-func newStart(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "start NAME...",
-		Short:             "Start sandboxes without their agents",
-		Long:              "Start sandboxes, so that exec works. Their agents are started by bailey run NAME.",
-		Example:           "  bailey start claude-shop",
-		Args:              takes(1, -1, "NAME"),
-		ValidArgsFunction: a.names,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.each(args, func(sb *state.Sandbox) error { return a.start(cmd.Context(), sb) }, false)
-		},
+// onEach is a verb that does the same to every sandbox that is named, to those with a damaged record as well where
+// corruptToo says so.
+func (a *app) onEach(c cobra.Command, do func(ctx context.Context, sb *state.Sandbox) error, corruptToo bool) *cobra.Command {
+	c.Args, c.ValidArgsFunction = takes(1, -1, "NAME"), a.names
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.each(args, func(sb *state.Sandbox) error { return do(cmd.Context(), sb) }, corruptToo)
 	}
+	return &c
+}
+
+func newStart(a *app) *cobra.Command {
+	return a.onEach(cobra.Command{
+		Use:     "start NAME...",
+		Short:   "Start sandboxes without their agents",
+		Long:    "Start sandboxes, so that exec works. Their agents are started by bailey run NAME.",
+		Example: "  bailey start claude-shop",
+	}, a.start, false)
 }
 
 func (a *app) start(ctx context.Context, sb *state.Sandbox) error {
@@ -36,82 +41,57 @@ func (a *app) start(ctx context.Context, sb *state.Sandbox) error {
 }
 
 func newStop(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "stop NAME...",
-		Short:             "Stop sandboxes",
-		Long:              "End everything that runs in sandboxes. Their files stay for the next start.",
-		Example:           "  bailey stop claude-shop\n  bailey stop $(bailey ls -q)",
-		Args:              takes(1, -1, "NAME"),
-		ValidArgsFunction: a.names,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.each(args, func(sb *state.Sandbox) error { return a.down(cmd.Context(), sb) }, true)
-		},
-	}
+	return a.onEach(cobra.Command{
+		Use:     "stop NAME...",
+		Short:   "Stop sandboxes",
+		Long:    "End everything that runs in sandboxes. Their files stay for the next start.",
+		Example: "  bailey stop claude-shop\n  bailey stop $(bailey ls -q)",
+	}, a.down, true)
 }
 
 func newPause(a *app) *cobra.Command {
-	return &cobra.Command{
+	return a.onEach(cobra.Command{
 		Use:   "pause NAME...",
 		Short: "Close sandboxes' network and stop what runs in them",
 		Long: `Close sandboxes' network, cut what is open, and stop what runs in them, until bailey unpause. A sandbox that
 used a canary, a secret that lies there for thieves, is in this state by itself: see why in bailey ls
 and bailey policy log. Paused sandboxes do not start.`,
-		Example:           "  bailey pause claude-shop",
-		Args:              takes(1, -1, "NAME"),
-		ValidArgsFunction: a.names,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.each(args, func(sb *state.Sandbox) error {
-				return errors.Join(sb.Freeze("somebody has paused it"), tell(cmd.Context(), sb))
-			}, true)
-		},
-	}
+		Example: "  bailey pause claude-shop",
+	}, func(ctx context.Context, sb *state.Sandbox) error {
+		return errors.Join(sb.Freeze("somebody has paused it"), tell(ctx, sb))
+	}, true)
 }
 
 func newUnpause(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "unpause NAME...",
-		Short:             "Let paused and frozen sandboxes go on",
-		Long:              "Let sandboxes go on that were paused, or that have frozen themselves. What was cut stays cut.",
-		Example:           "  bailey unpause claude-shop",
-		Args:              takes(1, -1, "NAME"),
-		ValidArgsFunction: a.names,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.each(args, func(sb *state.Sandbox) error {
-				return errors.Join(sb.Freeze(""), tell(cmd.Context(), sb))
-			}, true)
-		},
-	}
+	return a.onEach(cobra.Command{
+		Use:     "unpause NAME...",
+		Short:   "Let paused and frozen sandboxes go on",
+		Long:    "Let sandboxes go on that were paused, or that have frozen themselves. What was cut stays cut.",
+		Example: "  bailey unpause claude-shop",
+	}, func(ctx context.Context, sb *state.Sandbox) error {
+		return errors.Join(sb.Freeze(""), tell(ctx, sb))
+	}, true)
 }
 
 func newRestart(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:               "restart NAME...",
-		Short:             "Stop sandboxes and start them again",
-		Long:              "Stop sandboxes and start them again, without their agents.",
-		Example:           "  bailey restart claude-shop",
-		Args:              takes(1, -1, "NAME"),
-		ValidArgsFunction: a.names,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.each(args, func(sb *state.Sandbox) error {
-				return errors.Join(a.down(cmd.Context(), sb), a.start(cmd.Context(), sb))
-			}, false)
-		},
-	}
+	return a.onEach(cobra.Command{
+		Use:     "restart NAME...",
+		Short:   "Stop sandboxes and start them again",
+		Long:    "Stop sandboxes and start them again, without their agents.",
+		Example: "  bailey restart claude-shop",
+	}, func(ctx context.Context, sb *state.Sandbox) error {
+		return errors.Join(a.down(ctx, sb), a.start(ctx, sb))
+	}, false)
 }
 
 func newRm(a *app) *cobra.Command {
 	var force bool
-	cmd := &cobra.Command{
-		Use:               "rm [-f] NAME...",
-		Short:             "Remove sandboxes",
-		Long:              "Remove sandboxes and everything in them. Workspaces are not touched.",
-		Example:           "  bailey rm claude-shop\n  bailey rm -f $(bailey ls -aq)",
-		Args:              takes(1, -1, "NAME"),
-		ValidArgsFunction: a.names,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.each(args, func(sb *state.Sandbox) error { return a.rm(cmd.Context(), sb, force) }, true)
-		},
-	}
+	cmd := a.onEach(cobra.Command{
+		Use:     "rm [-f] NAME...",
+		Short:   "Remove sandboxes",
+		Long:    "Remove sandboxes and everything in them. Workspaces are not touched.",
+		Example: "  bailey rm claude-shop\n  bailey rm -f $(bailey ls -aq)",
+	}, func(ctx context.Context, sb *state.Sandbox) error { return a.rm(ctx, sb, force) }, true)
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "stop a running sandbox first")
 	return cmd
 }

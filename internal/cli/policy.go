@@ -32,13 +32,8 @@ the network: section of config.yaml and bailey allow --global, the workspace's o
 flags that the sandbox was made with, and bailey allow. A rule that denies beats every rule that
 allows, wherever it comes from.`,
 		Example: "  bailey policy ls\n  bailey policy check https://api.github.com/user --method POST\n  bailey policy log -f --denied claude-shop",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError(cmd, "unknown command %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:    unknownCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newPolicyLs(a), newPolicyCheck(a), newPolicyLog(a), newPolicyLearn(a), newPolicyReplay(a), newPolicyTrust(a))
 	return cmd
