@@ -113,7 +113,7 @@ func (r Registry) baseFor(pkg string) (*url.URL, error) {
 
 func parseBase(base string) (*url.URL, error) {
 	if base == "" {
-		base = "https://registry." + publicDomain
+		base = "https://" + NPMRegistry
 	}
 	u, err := url.Parse(withSlash(base))
 	// The slash would end up in a query or a fragment, and the package's name after it.
@@ -123,8 +123,11 @@ func parseBase(base string) (*url.URL, error) {
 	return u, nil
 }
 
-// publicDomain is the domain of the public registry's ecosystem.
-const publicDomain = "npmjs.org"
+// NPMDomain is the domain of the public registry's ecosystem, and NPMRegistry the registry's host in it.
+const (
+	NPMDomain   = "npmjs.org"
+	NPMRegistry = "registry." + NPMDomain
+)
 
 // login returns the Authorization header for u: that of the longest configured "//host/path/" above it.
 func (r Registry) login(u *url.URL) string {

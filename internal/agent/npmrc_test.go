@@ -15,21 +15,21 @@ func TestReadRegistry(t *testing.T) {
 		pkg, ask              string // ask is a URL whose login is wanted
 		base, login           string
 	}{
-		{name: "nothing configured is the public registry", pkg: "a", base: "https://registry." + publicDomain + "/"},
+		{name: "nothing configured is the public registry", pkg: "a", base: "https://registry." + NPMDomain + "/"},
 		{name: "a mirror, with comments, quotes and spaces", npmrc: "; c\n# registry=http://no/\n registry = \"https://mirror.test/npm\" \n",
 			pkg: "a", base: "https://mirror.test/npm/"},
 		{name: "the variable beats the file", npmrc: "registry=https://file.test/", variable: "https://env.test", pkg: "a", base: "https://env.test/"},
 		{name: "a scope has its own", npmrc: "registry=https://m.test\n@acme:registry=https://acme.test/x/", pkg: "@acme/a", base: "https://acme.test/x/"},
 		{name: "another scope has not", npmrc: "registry=https://m.test\n@acme:registry=https://acme.test/x/", pkg: "@other/a", base: "https://m.test/"},
-		{name: "a token from the environment", npmrc: "//m.test/npm/:_authToken=${TOKEN}", pkg: "a", base: "https://registry." + publicDomain + "/",
+		{name: "a token from the environment", npmrc: "//m.test/npm/:_authToken=${TOKEN}", pkg: "a", base: "https://registry." + NPMDomain + "/",
 			ask: "https://m.test/npm/a/-/a.tgz", login: "Bearer from-env"},
 		{name: "a token for a longer path wins", npmrc: "//m.test/:_authToken=no\n//m.test/npm:_authToken=yes", pkg: "a",
-			base: "https://registry." + publicDomain + "/", ask: "https://m.test/npm/a", login: "Bearer yes"},
+			base: "https://registry." + NPMDomain + "/", ask: "https://m.test/npm/a", login: "Bearer yes"},
 		{name: "a token is for its host and path alone", npmrc: "//m.test/npm/:_authToken=no\n//m.test:_authToken=no2", pkg: "a",
-			base: "https://registry." + publicDomain + "/", ask: "https://m.test.evil.test/npm/a"},
-		{name: "basic authentication", npmrc: "//m.test/:_auth=dTpw", pkg: "a", base: "https://registry." + publicDomain + "/",
+			base: "https://registry." + NPMDomain + "/", ask: "https://m.test.evil.test/npm/a"},
+		{name: "basic authentication", npmrc: "//m.test/:_auth=dTpw", pkg: "a", base: "https://registry." + NPMDomain + "/",
 			ask: "https://m.test/a", login: "Basic dTpw"},
-		{name: "a section is skipped", npmrc: "[x]\nregistry=https://no.test/", pkg: "a", base: "https://registry." + publicDomain + "/"},
+		{name: "a section is skipped", npmrc: "[x]\nregistry=https://no.test/", pkg: "a", base: "https://registry." + NPMDomain + "/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			home := t.TempDir()

@@ -55,7 +55,7 @@ func valueOf(env []string, key string) string {
 // loan is what sb's supervisor may have of this environment: the variables that the agent takes its keys from, those
 // that the user has named, and those that secrets refer to.
 func (a *app) loan(store *state.Store, sb *state.Sandbox) (secret.Loan, error) {
-	if sb.Credentials == "" || sb.Credentials == "none" {
+	if !sb.Lends() {
 		return secret.Loan{}, nil
 	}
 	ag, err := a.findAgent(sb.Agent)
@@ -86,7 +86,7 @@ func (a *app) loan(store *state.Store, sb *state.Sandbox) (secret.Loan, error) {
 	for key, value := range a.lent {
 		loan.Env[key] = value
 	}
-	if vault && secrets.Protected() {
+	if vault {
 		if err := a.unlock(secrets); err != nil {
 			return secret.Loan{}, err
 		}
@@ -95,8 +95,11 @@ func (a *app) loan(store *state.Store, sb *state.Sandbox) (secret.Loan, error) {
 	return loan, nil
 }
 
-// unlock asks for the vault's passphrase.
+// unlock asks for the vault's passphrase, where it has one.
 func (a *app) unlock(secrets *secret.Store) error {
+	if !secrets.Protected() {
+		return nil
+	}
 	passphrase, err := a.askSecret("passphrase of the vault")
 	if err != nil {
 		return sandbox.WithHint(err, "start it from a terminal, or take the passphrase off: bailey secret passphrase --remove")

@@ -11,7 +11,6 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/oauth"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
-	"github.com/bailey-sandbox/bailey/internal/secret"
 )
 
 func newLogin(a *app) *cobra.Command {
@@ -52,20 +51,12 @@ func (a *app) login(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	e, err := secrets.Get(p.Secret)
-	if errors.Is(err, secret.ErrNotFound) {
-		e, err = secret.Entry{Name: p.Secret, Service: p.Secret, Source: secret.DefaultSource(cmd.Context())}, nil
-	}
+	e, err := secrets.ForService(cmd.Context(), p.Secret)
 	if err != nil {
 		return err
 	}
-	if e.Source == secret.Vault && secrets.Protected() {
-		if err := a.unlock(secrets); err != nil {
-			return err
-		}
-	}
-	if err := secrets.Set(cmd.Context(), e, tokens.String()); err != nil {
-		return fmt.Errorf("cannot keep the login: %w", err)
+	if err := a.keepSecret(cmd.Context(), secrets, e, tokens.Encode()); err != nil {
+		return err
 	}
 	return a.tellAll(cmd.Context(), store)
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,13 +25,8 @@ func newSecret(a *app) *cobra.Command {
 programs look for it; a request to the host that the secret is for gets the real one on its way out, over
 TLS, and only in the place that it belongs to. Anywhere else what stands for it is refused.`,
 		Example: "  bailey secret set anthropic\n  gh auth token | bailey secret set github\n  bailey secret ls",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError(cmd, "unknown command %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:    unknownCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newSecretSet(a), newSecretLs(a), newSecretRm(a), newSecretImport(a), newSecretPassphrase(a))
 	return cmd
@@ -51,10 +47,10 @@ func newSecretSet(a *app) *cobra.Command {
 		Long: `Keep a secret, or say where it is kept. Its value is asked for on the terminal, or read from standard
 input; it is never an argument, which every program on this machine could read.
 
-A NAME that is a service's needs nothing else: ` + wrapped(serviceNames(), 63) + `
+A NAME that is a service's needs nothing else: ` + wrapped(strings.Join(credential.ServiceNames(), ", ")+".", 63) + `
 Any other one needs --host and --as: how the secret stands in a request. That is bearer
 (Authorization: Bearer SECRET), basic (the password), header:NAME, header:NAME:FORM with {} in FORM for
-the secret, or query:NAME.
+the secret, query:NAME, or sigv4[:REGION/SERVICE] (a signature of Amazon's).
 
 Values are kept in the desktop's keyring where one answers, and else in a file that age encrypts. --source
 says otherwise: keyring, age, or where to look each time: op://VAULT/ITEM/FIELD (1Password), env:NAME,
@@ -76,19 +72,11 @@ is in a sandbox from its next start on.`,
 	fs.StringVar(&o.service, "service", "", "the `SERVICE` whose secret it is (default: NAME, where that is one)")
 	fs.StringVar(&o.source, "source", "", "where the value is kept: `keyring|age|op://...|env:...|file:...|command:...`")
 	fs.StringArrayVar(&o.hosts, "host", nil, "the `HOST[:PORT]` that may have it; repeat for more (default: the service's)")
-	fs.StringArrayVar(&o.as, "as", nil, "how it stands in a request: `bearer|basic|header:NAME[:FORM]|query:NAME`; repeat for more")
+	fs.StringArrayVar(&o.as, "as", nil, "how it stands in a request: `bearer|basic|header:NAME[:FORM]|query:NAME|sigv4`; repeat for more")
 	fs.StringArrayVar(&o.env, "env", nil, "the `VARIABLE` in which programs inside look for it; repeat for more")
 	fs.StringArrayVar(&o.sandboxes, "sandbox", nil, "only for the sandbox `NAME`; repeat for more (default: every one)")
 	fs.BoolVar(&o.foreign, "foreign", false, "let other credentials be sent to its hosts, too")
 	return cmd
-}
-
-func serviceNames() string {
-	var names []string
-	for _, s := range credential.Services() {
-		names = append(names, s.Name)
-	}
-	return strings.Join(names, ", ") + "."
 }
 
 // wrapped breaks text into lines of at most 100 characters, the first of which has room for fewer.
@@ -158,15 +146,23 @@ func (a *app) secretSet(cmd *cobra.Command, name string, o *secretSetOptions) er
 	if e.Source == "" {
 		e.Source = secret.DefaultSource(cmd.Context())
 	}
-	if e.Source == secret.Vault && secrets.Protected() {
+	if err := a.keepSecret(cmd.Context(), secrets, e, value); err != nil {
+		return err
+	}
+	return a.tellAll(cmd.Context(), store)
+}
+
+// keepSecret asks for the vault's passphrase first, where it needs one.
+func (a *app) keepSecret(ctx context.Context, secrets *secret.Store, e secret.Entry, value string) error {
+	if e.Source == secret.Vault {
 		if err := a.unlock(secrets); err != nil {
 			return err
 		}
 	}
-	if err := secrets.Set(cmd.Context(), e, value); err != nil {
-		return fmt.Errorf("cannot keep the secret %s: %w", name, err)
+	if err := secrets.Set(ctx, e, value); err != nil {
+		return fmt.Errorf("cannot keep the secret %s: %w", e.Name, err)
 	}
-	return a.tellAll(cmd.Context(), store)
+	return nil
 }
 
 // readSecret asks on the terminal, without echo, or reads standard input.
@@ -274,17 +270,16 @@ func newSecretRm(a *app) *cobra.Command {
 				return err
 			}
 			secrets := a.secrets(store)
-			var errs []error
-			for _, name := range args {
+			err = a.eachName(args, func(name string) error {
 				err := secrets.Remove(cmd.Context(), name)
 				if errors.Is(err, secret.ErrLocked) && secrets.Protected() {
 					if err = a.unlock(secrets); err == nil {
 						err = secrets.Remove(cmd.Context(), name)
 					}
 				}
-				errs = append(errs, err)
-			}
-			return errors.Join(errors.Join(errs...), a.tellAll(cmd.Context(), store))
+				return err
+			})
+			return cmp.Or(err, a.tellAll(cmd.Context(), store))
 		},
 	}
 }
@@ -310,10 +305,8 @@ func (a *app) secretPassphrase(remove bool) error {
 		return err
 	}
 	secrets := a.secrets(store)
-	if secrets.Protected() {
-		if err := a.unlock(secrets); err != nil {
-			return err
-		}
+	if err := a.unlock(secrets); err != nil {
+		return err
 	}
 	if remove {
 		return secrets.Protect("")

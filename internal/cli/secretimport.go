@@ -55,13 +55,8 @@ func (a *app) secretImport(ctx context.Context, all bool) error {
 			continue
 		}
 		e := secret.Entry{Name: f.service, Service: f.service, Source: secret.DefaultSource(ctx)}
-		if e.Source == secret.Vault && secrets.Protected() {
-			if err := a.unlock(secrets); err != nil {
-				return err
-			}
-		}
-		if err := secrets.Set(ctx, e, f.value); err != nil {
-			return fmt.Errorf("cannot keep the secret %s: %w", f.service, err)
+		if err := a.keepSecret(ctx, secrets, e, f.value); err != nil {
+			return err
 		}
 		kept++
 	}

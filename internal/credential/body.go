@@ -19,8 +19,7 @@ func (x *Exchange) scanBody(r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody || x.k.inside == nil && x.k.cfg.Memory.lookout() == nil {
 		return
 	}
-	s := &scan{x: x, real: x.k.cfg.Memory.lookout(), quotes: x.k.model(x.target)}
-	r.Body = &scannedBody{ReadCloser: r.Body, r: r, scan: s, coding: strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))}
+	r.Body = &scannedBody{ReadCloser: r.Body, r: r, scan: x.newScan(), coding: strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding")))}
 }
 
 // scan looks through a stream that goes to a target.
@@ -33,6 +32,10 @@ type scan struct {
 	other  view // of what is unescaped
 	u      unescaper
 	text   []byte
+}
+
+func (x *Exchange) newScan() *scan {
+	return &scan{x: x, real: x.k.cfg.Memory.lookout(), quotes: x.k.model(x.target)}
 }
 
 // view is where the two matchers are in a stream.
@@ -107,8 +110,8 @@ func (b *scannedBody) Read(p []byte) (int, error) {
 		b.inner = newDecoder(b.coding, p[:n], b.scan.x)
 	}
 	refusal := b.scan.write(p[:n])
-	if refusal == nil && b.inner != nil {
-		refusal = b.inner.write(p[:n])
+	if b.inner != nil {
+		b.inner.write(p[:n])
 	}
 	if refusal == nil && errors.Is(err, io.EOF) {
 		refusal = b.end()
@@ -166,10 +169,9 @@ func newDecoder(coding string, first []byte, x *Exchange) *decoder {
 	}
 	r, w := io.Pipe()
 	d := &decoder{w: w, done: make(chan struct{})}
-	s := &scan{x: x, real: x.k.cfg.Memory.lookout(), quotes: x.k.model(x.target)}
 	go func() {
 		defer close(d.done)
-		d.refusal = s.through(r, open)
+		d.refusal = x.newScan().through(r, open)
 		// What cannot be decoded, or follows the end, means nothing to the server either: it is let through unseen.
 		_, _ = io.Copy(io.Discard, r)
 	}()
@@ -198,12 +200,10 @@ func (s *scan) through(r *io.PipeReader, open func(io.Reader) (io.ReadCloser, er
 	}
 }
 
-// write returns the refusal once there is one. It looks at p a little later, at the latest in end.
-func (d *decoder) write(p []byte) *Refusal {
-	_, _ = d.w.Write(p)
-	return nil
-}
+// write gives p to the goroutine, which has looked at it when end returns.
+func (d *decoder) write(p []byte) { _, _ = d.w.Write(p) }
 
+// end returns the refusal, if there is one.
 func (d *decoder) end() *Refusal {
 	d.close()
 	<-d.done

@@ -11,45 +11,16 @@ import (
 	"strings"
 )
 
-// echoes is what a target may send back of what it has been sent.
-type echoes struct {
-	*lookout
-	with [][]byte // by pattern
-	same bool     // every pattern is as long as what takes its place
-}
-
 // echoes looks for every real value that has gone out, where the target has a secret. It is nil where there is none.
-func (x *Exchange) echoes() *echoes {
-	l := x.k.cfg.Memory.lookout()
-	if l == nil || len(x.bound) == 0 {
+func (x *Exchange) echoes() *lookout {
+	if len(x.bound) == 0 {
 		return nil
 	}
-	e := &echoes{lookout: l, same: true}
-	for i, form := range l.form {
-		e.with = append(e.with, stand(x.k.placeholder(l.secret[i]), len(form)))
-	}
-	return e
-}
-
-func (k *Keeper) placeholder(secret string) string {
-	for _, s := range k.cfg.Secrets {
-		if s.Name == secret {
-			return s.Placeholder
-		}
-	}
-	return ""
-}
-
-// stand is placeholder, cut or filled to n bytes: then the length of the answer stays what its head says, and an
-// encoded one decodes.
-func stand(placeholder string, n int) []byte {
-	b := bytes.Repeat([]byte("x"), n)
-	copy(b, placeholder)
-	return b
+	return x.k.cfg.Memory.lookout()
 }
 
 // clean takes the real values out of an answer.
-func (x *Exchange) clean(answer *http.Response, e *echoes) (*http.Response, error) {
+func (x *Exchange) clean(answer *http.Response, e *lookout) (*http.Response, error) {
 	x.cleanHeader(answer.Header, e)
 	if answer.Body == nil || answer.Body == http.NoBody || bodyless(answer) {
 		return answer, nil
@@ -90,7 +61,7 @@ func decode(coding string, body io.Reader) (plain io.Reader, decoded bool, err e
 }
 
 // cleanHeader replaces real values in place.
-func (x *Exchange) cleanHeader(h http.Header, e *echoes) {
+func (x *Exchange) cleanHeader(h http.Header, e *lookout) {
 	for name, values := range h {
 		for i, value := range values {
 			if findText(e.m, value) < 0 {
@@ -119,7 +90,7 @@ func (x *Exchange) alarmEcho(where string) {
 // cleanBody is an answer's body without real values. Nothing is held back but what may be the beginning of one.
 type cleanBody struct {
 	x      *Exchange
-	e      *echoes
+	e      *lookout
 	answer *http.Response
 	in     io.Reader
 	raw    io.Closer

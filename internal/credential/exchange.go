@@ -86,7 +86,7 @@ func (x *Exchange) value(ctx context.Context, s *Secret) (string, error) {
 	if !httpguts.ValidHeaderFieldValue(value) || strings.TrimSpace(value) != value {
 		return "", errors.New("it has spaces at its ends, or characters that no header may have")
 	}
-	x.k.cfg.Memory.learn(s.Name, value)
+	x.k.cfg.Memory.learn(s.Name, s.Placeholder, value)
 	return value, nil
 }
 

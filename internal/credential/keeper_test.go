@@ -355,7 +355,7 @@ func TestEchoesBecomePlaceholders(t *testing.T) {
 
 func TestEchoesAreFoundWhereverTheAnswerIsSplit(t *testing.T) {
 	l := newLab(t)
-	l.keeper.cfg.Memory.learn("api", realValue)
+	l.keeper.cfg.Memory.learn("api", placeholder, realValue)
 	x := &Exchange{k: l.keeper, bound: l.keeper.bound(Target{Host: "api.test", Port: 443, TLS: true})}
 	text := "before " + realValue + " after"
 	for split := range len(text) {
@@ -373,7 +373,7 @@ func TestEchoesAreFoundWhereverTheAnswerIsSplit(t *testing.T) {
 
 func TestAnswersAreNotHeldUp(t *testing.T) {
 	l := newLab(t)
-	l.keeper.cfg.Memory.learn("api", realValue)
+	l.keeper.cfg.Memory.learn("api", placeholder, realValue)
 	x := &Exchange{k: l.keeper, bound: l.keeper.bound(Target{Host: "api.test", Port: 443, TLS: true})}
 	in, out := io.Pipe()
 	defer out.Close()

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,40 +15,63 @@ const maxKnown = 16
 // come back, or come from inside. It outlives the Keepers that share it. The zero Memory is empty.
 type Memory struct {
 	mu     sync.Mutex
-	values map[string][]string // by the secret's name, the oldest first
+	values map[string]*knownValues // by the secret's name
 	looked atomic.Pointer[lookout]
+}
+
+// knownValues are those of one secret.
+type knownValues struct {
+	stands string   // for them inside
+	all    []string // the oldest first
 }
 
 // lookout looks for what a Memory has.
 type lookout struct {
 	m      *matcher
 	secret []string // by pattern
-	form   [][]byte // by pattern
+	with   [][]byte // by pattern: what takes its place inside
 }
 
-// learn adds a value of secret.
-func (k *Memory) learn(secret, value string) {
+// learn adds a value of secret, for which stands is inside.
+func (k *Memory) learn(secret, stands, value string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if slices.Contains(k.values[secret], value) {
+	if k.values == nil {
+		k.values = map[string]*knownValues{}
+	}
+	known := k.values[secret]
+	if known == nil {
+		known = &knownValues{}
+		k.values[secret] = known
+	}
+	if known.stands == stands && slices.Contains(known.all, value) {
 		return
 	}
-	if k.values == nil {
-		k.values = map[string][]string{}
+	known.stands = stands
+	if !slices.Contains(known.all, value) {
+		known.all = append(known.all, value)
 	}
-	kept := append(k.values[secret], value)
-	k.values[secret] = kept[max(0, len(kept)-maxKnown):]
+	known.all = known.all[max(0, len(known.all)-maxKnown):]
 	var l lookout
+	var patterns [][]byte
 	for name, values := range k.values {
-		for _, v := range values {
+		for _, v := range values.all {
 			for _, form := range forms(v) {
-				l.form = append(l.form, []byte(form))
-				l.secret = append(l.secret, name)
+				patterns = append(patterns, []byte(form))
+				l.secret, l.with = append(l.secret, name), append(l.with, stand(values.stands, len(form)))
 			}
 		}
 	}
-	l.m = newMatcher(l.form)
+	l.m = newMatcher(patterns)
 	k.looked.Store(&l)
+}
+
+// stand is placeholder, cut or filled to n bytes: then the length of an answer stays what its head says, and an
+// encoded one decodes.
+func stand(placeholder string, n int) []byte {
+	b := bytes.Repeat([]byte("x"), n)
+	copy(b, placeholder)
+	return b
 }
 
 // lookout is nil while there is nothing to look for.

@@ -66,6 +66,15 @@ func Services() []Service {
 	}
 }
 
+// ServiceNames returns their names, in that order.
+func ServiceNames() []string {
+	var names []string
+	for _, s := range Services() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
 // FindService returns the service called name.
 func FindService(name string) (Service, bool) {
 	for _, s := range Services() {

@@ -187,7 +187,7 @@ func (x *Exchange) resign(r *http.Request, s swap, value string) error {
 		return &UnavailableError{Secret: s.secret.Name, Err: errors.New("it is not ACCESS_KEY_ID:SECRET_ACCESS_KEY or that with :SESSION_TOKEN")}
 	}
 	for _, part := range real {
-		x.k.cfg.Memory.learn(s.secret.Name, part)
+		x.k.cfg.Memory.learn(s.secret.Name, s.secret.Placeholder, part)
 	}
 	bodyHash := r.Header.Get("X-Amz-Content-Sha256")
 	switch {

@@ -10,7 +10,7 @@ import (
 
 // Login is what programs inside find to log in at a host with: never a secret, but what stands for one.
 type Login struct {
-	Host     string // HOST, HOST:PORT or *.DOMAIN
+	Host     string // HOST or HOST:PORT; a pattern is passed over
 	User     string // git's; "" is none for git
 	Password string // of letters, digits, "-" and "_" only
 	NPM      bool   // npm's token
@@ -19,9 +19,6 @@ type Login struct {
 // npmConfig is where npm inside reads its global configuration. In the home directory it could be in the way of the
 // sandbox's own.
 const npmConfig = "/etc/bailey.npmrc"
-
-// npmDomain is the public registry's domain: a wildcard for it means the registry.
-const npmDomain = "npmjs.org"
 
 // gitLogins answers git when it asks for a password for one of those hosts, and nobody else's.
 func gitLogins(logins []Login) []byte {
@@ -39,12 +36,8 @@ func gitLogins(logins []Login) []byte {
 func npmLogins(logins []Login) (files []sandbox.File, env []string) {
 	var out bytes.Buffer
 	for _, l := range logins {
-		host := l.Host
-		if host == "*."+npmDomain {
-			host = "registry." + npmDomain
-		}
-		if l.NPM && !strings.Contains(host, "*") && plainWord(l.Password) {
-			fmt.Fprintf(&out, "//%s/:_authToken=%s\n", host, l.Password)
+		if l.NPM && !strings.Contains(l.Host, "*") && plainWord(l.Password) {
+			fmt.Fprintf(&out, "//%s/:_authToken=%s\n", l.Host, l.Password)
 		}
 	}
 	if out.Len() == 0 {

@@ -105,9 +105,9 @@ func (b *Broker) renew(ctx context.Context) (renewed Tokens, err error) {
 		if errors.Is(err, ErrEnded) {
 			// Noted, so that nobody asks the provider again and again.
 			ended, t.Ended = err, "the provider has refused to renew it"
-			return t.String(), nil
+			return t.Encode(), nil
 		}
-		return renewed.String(), err
+		return renewed.Encode(), err
 	})
 	if ended != nil {
 		return Tokens{}, ended

@@ -83,7 +83,7 @@ func (l *lab) login(lasts time.Duration) Tokens {
 	l.t.Helper()
 	access, refresh, _ := l.provider.Issue()
 	t := Tokens{Access: access, Refresh: refresh, Expires: time.Now().Add(lasts)}
-	if err := os.WriteFile(l.store.path, []byte(t.String()), 0o600); err != nil {
+	if err := os.WriteFile(l.store.path, []byte(t.Encode()), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
 	return t
@@ -110,7 +110,7 @@ func TestTokensAreRenewedBeforeTheyEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	tokens.Expires = time.Now()
-	_ = os.WriteFile(l.store.path, []byte(tokens.String()), 0o600)
+	_ = os.WriteFile(l.store.path, []byte(tokens.Encode()), 0o600)
 	if got, err := l.broker.Access(t.Context()); err != nil || !l.provider.Good(got) {
 		t.Errorf("the second renewal: %v", err)
 	}
@@ -203,7 +203,7 @@ func (l *lab) endpoint() (*Endpoint, *Tokens) {
 	kept := &Tokens{}
 	return &Endpoint{Broker: l.broker, Access: "sk-ant-oat01-PLACEHOLDER", Refresh: "sk-ant-ort01-PLACEHOLDER", Keep: func(_ context.Context, t Tokens) error {
 		*kept = t
-		return os.WriteFile(l.store.path, []byte(t.String()), 0o600)
+		return os.WriteFile(l.store.path, []byte(t.Encode()), 0o600)
 	}}, kept
 }
 

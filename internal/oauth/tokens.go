@@ -22,7 +22,7 @@ type Tokens struct {
 	Ended string `json:"ended,omitempty"`
 }
 
-// ParseTokens reads what String writes.
+// ParseTokens reads what Encode writes.
 func ParseTokens(value string) (Tokens, error) {
 	var t Tokens
 	if err := json.Unmarshal([]byte(value), &t); err != nil || t.Access == "" {
@@ -31,7 +31,8 @@ func ParseTokens(value string) (Tokens, error) {
 	return t, nil
 }
 
-func (t Tokens) String() string {
+// Encode is t as it is kept. It is not called String: nothing may print tokens by chance.
+func (t Tokens) Encode() string {
 	data, err := json.Marshal(t)
 	if err != nil {
 		return "" // it has nothing that JSON does not know

@@ -78,7 +78,7 @@ func (e Entry) Resolve() (Resolved, error) {
 	var r Resolved
 	service, known := credential.FindService(e.Service)
 	if e.Service != "" && !known {
-		return Resolved{}, fmt.Errorf("the service %q is not known; known are %s", e.Service, serviceNames())
+		return Resolved{}, fmt.Errorf("the service %q is not known; known are %s", e.Service, strings.Join(credential.ServiceNames(), ", "))
 	}
 	r.Bindings, r.Env, r.Shape = service.Bindings, service.Env, service.Shape
 	if len(e.Env) > 0 {
@@ -98,19 +98,11 @@ func (e Entry) Resolve() (Resolved, error) {
 }
 
 func (b Binding) resolve() (credential.Binding, error) {
-	host, port := b.Host, uint64(443)
-	if before, after, found := strings.Cut(b.Host, ":"); found {
-		var err error
-		if port, err = strconv.ParseUint(after, 10, 16); err != nil || port == 0 {
-			return credential.Binding{}, fmt.Errorf("%q is not HOST, HOST:PORT or *.DOMAIN", b.Host)
-		}
-		host = before
-	}
-	pattern, err := hostname.ParsePattern(host)
+	pattern, port, err := ParseHost(b.Host)
 	if err != nil {
 		return credential.Binding{}, err
 	}
-	resolved := credential.Binding{Host: pattern, Port: uint16(port), Foreign: b.Foreign}
+	resolved := credential.Binding{Host: pattern, Port: port, Foreign: b.Foreign}
 	if len(b.As) == 0 {
 		return credential.Binding{}, fmt.Errorf("for %s it is not said how the secret stands in a request", b.Host)
 	}
@@ -122,6 +114,20 @@ func (b Binding) resolve() (credential.Binding, error) {
 		resolved.As = append(resolved.As, place)
 	}
 	return resolved, nil
+}
+
+// ParseHost reads HOST, HOST:PORT or *.DOMAIN. The port is 443 unless told.
+func ParseHost(text string) (hostname.Pattern, uint16, error) {
+	host, after, told := strings.Cut(text, ":")
+	port := uint64(443)
+	if told {
+		var err error
+		if port, err = strconv.ParseUint(after, 10, 16); err != nil || port == 0 {
+			return hostname.Pattern{}, 0, fmt.Errorf("%q is not HOST, HOST:PORT or *.DOMAIN", text)
+		}
+	}
+	pattern, err := hostname.ParsePattern(host)
+	return pattern, uint16(port), err
 }
 
 // check refuses an entry that could not be used.
@@ -154,12 +160,4 @@ func CheckName(name string) error {
 		return fmt.Errorf("%q is no name for a secret: write lower-case letters, digits, dots, hyphens and underscores", name)
 	}
 	return nil
-}
-
-func serviceNames() string {
-	var names []string
-	for _, s := range credential.Services() {
-		names = append(names, s.Name)
-	}
-	return strings.Join(names, ", ")
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -39,8 +38,11 @@ type Store struct {
 	Getenv func(string) string
 	Lent   Loan
 
-	mu    sync.Mutex
-	cache map[string]cached
+	mu     sync.Mutex
+	listed []Entry // as the index was when it had this stamp
+	stamp  string
+	cache  map[string]cached
+	used   map[string]time.Time // when Touch has last noted a use
 }
 
 // cached is a value, and what it was true for.
@@ -57,10 +59,28 @@ type index struct {
 	Secrets []Entry `json:"secrets"`
 }
 
-// List returns every secret, by name.
+// List returns every secret, by name. The index is read again when it has changed: every request with a secret asks.
 func (s *Store) List() ([]Entry, error) {
 	path := filepath.Join(s.Dir, indexFile)
-	data, err := readLimited(path, maxVault)
+	stamp := fileStamp(path)
+	s.mu.Lock()
+	listed, known := s.listed, s.stamp == stamp
+	s.mu.Unlock()
+	if known {
+		return slices.Clone(listed), nil
+	}
+	listed, err := readIndex(path)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listed, s.stamp = listed, stamp
+	return slices.Clone(listed), nil
+}
+
+func readIndex(path string) ([]Entry, error) {
+	data, err := state.ReadLimited(path, maxVault)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -82,12 +102,19 @@ func (s *Store) Get(name string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	for _, e := range all {
-		if e.Name == name {
-			return e, nil
-		}
+	if i := find(all, name); i >= 0 {
+		return all[i], nil
 	}
 	return Entry{}, sandbox.WithHint(fmt.Errorf("%s: %w", name, ErrNotFound), "bailey secret ls")
+}
+
+// ForService returns the secret that has a service's name, or the entry that Set would make it with.
+func (s *Store) ForService(ctx context.Context, service string) (Entry, error) {
+	e, err := s.Get(service)
+	if errors.Is(err, ErrNotFound) {
+		return Entry{Name: service, Service: service, Source: DefaultSource(ctx)}, nil
+	}
+	return e, err
 }
 
 // Set keeps a secret, in the place of one of the same name. Its value is for the keyring and the vault; a reference has
@@ -186,7 +213,7 @@ func (s *Store) Value(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	stamp := s.stamp(e.Source)
+	stamp := s.sourceStamp(e.Source)
 	s.mu.Lock()
 	c, ok := s.cache[name]
 	s.mu.Unlock()
@@ -270,8 +297,16 @@ func (s *Store) Update(ctx context.Context, name string, change func(old string)
 // Touch notes that a secret has been used. It is for people to see, so its failure is none.
 func (s *Store) Touch(name string) {
 	const often = time.Minute
-	e, err := s.Get(name)
-	if err != nil || time.Since(e.Used) < often {
+	s.mu.Lock()
+	noted := time.Since(s.used[name]) < often
+	if !noted {
+		if s.used == nil {
+			s.used = map[string]time.Time{}
+		}
+		s.used[name] = time.Now()
+	}
+	s.mu.Unlock()
+	if noted {
 		return
 	}
 	unlock, err := s.lock()
@@ -280,7 +315,7 @@ func (s *Store) Touch(name string) {
 	}
 	defer unlock()
 	all, err := s.List()
-	if i := find(all, name); err == nil && i >= 0 {
+	if i := find(all, name); err == nil && i >= 0 && time.Since(all[i].Used) >= often {
 		all[i].Used = time.Now().UTC().Truncate(often)
 		_ = s.writeIndex(all)
 	}
@@ -315,9 +350,9 @@ func (s *Store) lock() (unlock func(), err error) {
 	return unlock, nil
 }
 
-// stamp is another one when what a source has may be another value. The keyring's changes are seen as far as bailey
+// sourceStamp is another one when what a source has may be another value. The keyring's changes are seen as far as bailey
 // itself makes them.
-func (s *Store) stamp(source string) string {
+func (s *Store) sourceStamp(source string) string {
 	if path, ok := strings.CutPrefix(source, "file:"); ok {
 		return fileStamp(path)
 	}
@@ -337,17 +372,4 @@ func fileStamp(path string) string {
 		inode = st.Ino
 	}
 	return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), inode)
-}
-
-// readLimited reads a regular file of ours, which is no link.
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, fmt.Errorf("%s is not a regular file of at most %d bytes", path, limit)
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
 }

@@ -27,12 +27,13 @@ const (
 
 // openVault returns all values in the vault, of which there are none while there is no file.
 func (s *Store) openVault() (map[string]string, error) {
-	data, err := readLimited(filepath.Join(s.Dir, vaultFile), maxVault)
+	path := filepath.Join(s.Dir, vaultFile)
+	data, err := state.ReadLimited(path, maxVault)
 	if errors.Is(err, fs.ErrNotExist) {
 		return map[string]string{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	identity, err := s.identity()
 	if err != nil {
@@ -43,11 +44,11 @@ func (s *Store) openVault() (map[string]string, error) {
 		data, err = io.ReadAll(plain)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot decrypt %s with its key: %w", filepath.Join(s.Dir, vaultFile), err)
+		return nil, fmt.Errorf("cannot decrypt %s with its key: %w", path, err)
 	}
 	values := map[string]string{}
 	if err := json.Unmarshal(data, &values); err != nil {
-		return nil, fmt.Errorf("%s holds what bailey has not written", filepath.Join(s.Dir, vaultFile)) // the error would quote it
+		return nil, fmt.Errorf("%s holds what bailey has not written", path) // the error would quote it
 	}
 	return values, nil
 }
@@ -93,7 +94,7 @@ func (s *Store) identity() (*age.X25519Identity, error) {
 		return nil, fmt.Errorf("the vault has a passphrase: %w", ErrLocked)
 	}
 	path := filepath.Join(s.Dir, keyFile)
-	data, err := readLimited(path, 4<<10)
+	data, err := state.ReadLimited(path, 4<<10)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the vault's key: %w", err)
 	}
@@ -112,7 +113,7 @@ func (s *Store) Protected() bool {
 
 // Unlock opens the vault for this Store with its passphrase. The error wraps ErrLocked when it is not the right one.
 func (s *Store) Unlock(passphrase string) error {
-	data, err := readLimited(filepath.Join(s.Dir, protectedFile), 64<<10)
+	data, err := state.ReadLimited(filepath.Join(s.Dir, protectedFile), 64<<10)
 	if err != nil {
 		return fmt.Errorf("cannot read the vault's key: %w", err)
 	}

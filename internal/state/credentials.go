@@ -1,8 +1,6 @@
 package state
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,19 +21,13 @@ type StandIns struct {
 
 // StandIns returns those of this sandbox, of which there are none before its first start.
 func (sb *Sandbox) StandIns() (StandIns, error) {
-	path := filepath.Join(sb.Dir, CredentialsFile)
-	data, err := readLimited(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return StandIns{}, nil
+	c := StandIns{Version: credentialsVersion}
+	err := readJSON(sb.Dir, CredentialsFile, &c)
+	if err == nil && c.Version != credentialsVersion {
+		err = fmt.Errorf("cannot read %s: it has version %d, this bailey knows version %d", filepath.Join(sb.Dir, CredentialsFile), c.Version, credentialsVersion)
 	}
 	if err != nil {
-		return StandIns{}, fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	var c StandIns
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil || c.Version != credentialsVersion {
-		return StandIns{}, fmt.Errorf("cannot use %s, of version %d: %w", path, c.Version, errors.Join(err, ErrCorrupt))
+		return StandIns{}, err
 	}
 	return c, nil
 }
@@ -43,16 +35,12 @@ func (sb *Sandbox) StandIns() (StandIns, error) {
 // SaveStandIns replaces them.
 func (sb *Sandbox) SaveStandIns(c StandIns) error {
 	c.Version = credentialsVersion
-	data, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return err
-	}
-	return WriteAtomic(sb.Dir, CredentialsFile, append(data, '\n'))
+	return writeJSON(sb.Dir, CredentialsFile, c)
 }
 
 // Frozen returns why a human must look at the sandbox before it goes on, as one line, or "".
 func (sb *Sandbox) Frozen() (string, error) {
-	data, err := readLimited(filepath.Join(sb.Dir, FrozenFile))
+	data, err := ReadLimited(filepath.Join(sb.Dir, FrozenFile), maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

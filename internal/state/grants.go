@@ -119,7 +119,7 @@ func readGrants(dir string) (Grants, error) {
 // readJSON reads what writeJSON has written into v, which stays as it is when there is no such file.
 func readJSON(dir, name string, v any) error {
 	path := filepath.Join(dir, name)
-	data, err := readLimited(path)
+	data, err := ReadLimited(path, maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -56,6 +56,9 @@ type Volume struct {
 	ReadOnly bool   `json:"read_only,omitempty"`
 }
 
+// Lends says whether the sandbox may use any of the user's secrets.
+func (r Record) Lends() bool { return r.Credentials != "" && r.Credentials != "none" }
+
 // decodeRecord reads the record of the sandbox called name. It accepts only what encodeRecord writes.
 func decodeRecord(data []byte, name string) (Record, error) {
 	var version struct{ Version int }
@@ -148,16 +151,16 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// readLimited reads a regular file that is no link and no longer than a record may be.
-func readLimited(path string) ([]byte, error) {
+// ReadLimited reads a regular file that is no link and no longer than limit, in bytes.
+func ReadLimited(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, errno(err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxRecord {
-		return nil, fmt.Errorf("not a regular file of at most %d bytes", maxRecord)
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("not a regular file of at most %d bytes", limit)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	data, err := io.ReadAll(io.LimitReader(f, limit))
 	return data, errno(err)
 }

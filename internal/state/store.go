@@ -140,7 +140,7 @@ func (s *Store) load(name string) (*Sandbox, error) {
 		_, err := corrupt(errors.New("its directory is something else"))
 		return sb, sandbox.WithHint(err, "rm "+sb.Dir)
 	}
-	data, err := readLimited(filepath.Join(sb.Dir, RecordFile))
+	data, err := ReadLimited(filepath.Join(sb.Dir, RecordFile), maxRecord)
 	if err != nil {
 		return corrupt(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
@@ -27,6 +26,7 @@ type credentials struct {
 	sb     *state.Sandbox
 	agent  agent.Agent
 	stands state.StandIns // inside
+	begun  []lendable     // what may be used at the start; what is made inside depends on it
 	memory credential.Memory
 	login  *oauth.Broker // of the agent's kind; nil where there is none, or nothing is lent
 	kept   func()        // called when a login has been kept; nil before the network is served
@@ -59,18 +59,20 @@ func newCredentials(store *secret.Store, sb *state.Sandbox, ag agent.Agent) (*cr
 		}
 		c.stands.Placeholders[name] = placeholder
 	}
-	if p, ok := oauth.Of(ag.Name); ok && sb.Credentials != "" && sb.Credentials != "none" {
+	if p, ok := oauth.Of(ag.Name); ok && sb.Lends() {
 		c.login = &oauth.Broker{Provider: p, Secret: p.Secret, Store: store}
 		service, _ := credential.FindService(p.Secret)
 		stand(p.Secret, service.Shape)
 		stand(p.Secret+refreshSuffix, p.Refresh)
 	}
-	all, err := c.lendable()
-	if err != nil {
+	if c.begun, err = c.lendable(); err != nil {
 		return nil, err
 	}
-	for _, l := range all {
+	for _, l := range c.begun {
 		stand(l.Name, l.resolved.Shape)
+	}
+	if maps.Equal(before.Placeholders, c.stands.Placeholders) && maps.Equal(before.Canaries, c.stands.Canaries) {
+		return c, nil // a start that changes nothing does not wait for the disk
 	}
 	return c, sb.SaveStandIns(c.stands)
 }
@@ -80,7 +82,7 @@ const refreshSuffix = ".refresh"
 
 // lendable is every secret that the sandbox may use now.
 func (c *credentials) lendable() ([]lendable, error) {
-	if c.sb.Credentials == "" || c.sb.Credentials == "none" {
+	if !c.sb.Lends() {
 		return nil, nil
 	}
 	kept, err := c.store.List()
@@ -154,26 +156,17 @@ func (c *credentials) redirected(r secret.Resolved, service credential.Service) 
 		if err != nil || u.Scheme != "https" {
 			continue
 		}
-		host, err := hostname.ParsePattern(u.Hostname())
-		port := uint64(443)
-		if err == nil && u.Port() != "" {
-			port, err = strconv.ParseUint(u.Port(), 10, 16)
-		}
-		if err == nil {
-			r.Bindings = append(slices.Clone(r.Bindings), credential.Binding{Host: host, Port: uint16(port), As: r.Bindings[0].As})
+		if host, port, err := secret.ParseHost(u.Host); err == nil {
+			r.Bindings = append(slices.Clone(r.Bindings), credential.Binding{Host: host, Port: port, As: r.Bindings[0].As})
 		}
 	}
 	return r
 }
 
 // env is the variables inside.
-func (c *credentials) env() ([]string, error) {
-	all, err := c.lendable()
-	if err != nil {
-		return nil, err
-	}
+func (c *credentials) env() []string {
 	var env []string
-	for _, l := range all {
+	for _, l := range c.begun {
 		value := c.stands.Placeholders[l.Name]
 		parts := strings.Split(value, ":")
 		for i, name := range l.resolved.Env {
@@ -183,19 +176,18 @@ func (c *credentials) env() ([]string, error) {
 			env = append(env, name+"="+value)
 		}
 	}
-	return env, nil
+	return env
 }
 
 // logins is what programs inside find in files: git, by each host where a password goes, and npm.
-func (c *credentials) logins() ([]image.Login, error) {
-	all, err := c.lendable()
-	if err != nil {
-		return nil, err
-	}
+func (c *credentials) logins() []image.Login {
 	var logins []image.Login
-	for _, l := range all {
+	for _, l := range c.begun {
 		for _, b := range l.resolved.Bindings {
 			login := image.Login{Host: b.Host.String(), Password: c.stands.Placeholders[l.Name], User: l.service.GitUser, NPM: l.Service == "npm"}
+			if login.NPM && login.Host == "*."+agent.NPMDomain {
+				login.Host = agent.NPMRegistry
+			}
 			if b.Port != 443 {
 				login.Host = fmt.Sprintf("%s:%d", login.Host, b.Port)
 			}
@@ -208,7 +200,7 @@ func (c *credentials) logins() ([]image.Login, error) {
 			}
 		}
 	}
-	return logins, nil
+	return logins
 }
 
 // keeper makes what looks after the secrets as they are now. A secret that the sandbox may use no more is one that may
@@ -247,12 +239,9 @@ func (c *credentials) keeper(alarm func(credential.Alarm)) (*credential.Keeper, 
 
 // keep stores a login that was made inside, or anew.
 func (c *credentials) keep(ctx context.Context, t oauth.Tokens) error {
-	e, err := c.store.Get(c.login.Secret)
-	if errors.Is(err, secret.ErrNotFound) {
-		e, err = secret.Entry{Name: c.login.Secret, Service: c.login.Secret, Source: secret.DefaultSource(ctx)}, nil
-	}
+	e, err := c.store.ForService(ctx, c.login.Secret)
 	if err == nil {
-		err = c.store.Set(ctx, e, t.String())
+		err = c.store.Set(ctx, e, t.Encode())
 	}
 	if err == nil && c.kept != nil {
 		c.kept()
@@ -261,38 +250,38 @@ func (c *credentials) keep(ctx context.Context, t oauth.Tokens) error {
 }
 
 // loggedIn is what the agent finds as its login, nil where there is none.
-func (c *credentials) loggedIn() (*agent.Login, error) {
-	all, err := c.lendable()
-	if err != nil || c.login == nil || !slices.ContainsFunc(all, func(l lendable) bool { return l.Name == c.login.Secret }) {
-		return nil, err
+func (c *credentials) loggedIn() *agent.Login {
+	if c.login == nil || !slices.ContainsFunc(c.begun, func(l lendable) bool { return l.Name == c.login.Secret }) {
+		return nil
 	}
 	name := c.login.Secret
-	return &agent.Login{Access: c.stands.Placeholders[name], Refresh: c.stands.Placeholders[name+refreshSuffix], Scopes: c.login.Provider.Scopes}, nil
+	return &agent.Login{Access: c.stands.Placeholders[name], Refresh: c.stands.Placeholders[name+refreshSuffix], Scopes: c.login.Provider.Scopes}
 }
 
+// value is how a secret is had when a request needs it.
 func (c *credentials) value(l lendable) func(context.Context) (string, error) {
-	if c.login != nil && l.Name == c.login.Secret {
-		return func(ctx context.Context) (string, error) {
-			value, err := c.login.Access(ctx)
-			if errors.Is(err, oauth.ErrEnded) {
-				return "", &credential.Refusal{Secret: l.Name, Reason: "the login has ended, and its provider does not renew it; on the host: " + sandbox.Hint(err)}
-			}
-			if err == nil {
-				c.store.Touch(l.Name)
-			}
-			return value, err
-		}
-	}
 	if !l.kept {
 		return func(ctx context.Context) (string, error) { return c.store.Read(ctx, l.Entry) }
 	}
 	return func(ctx context.Context) (string, error) {
-		value, err := c.store.Value(ctx, l.Name)
+		value, err := c.current(ctx, l.Name)
 		if err == nil {
 			c.store.Touch(l.Name)
 		}
 		return value, err
 	}
+}
+
+// current is a secret of the store, which is kept alive where it is the login.
+func (c *credentials) current(ctx context.Context, name string) (string, error) {
+	if c.login == nil || name != c.login.Secret {
+		return c.store.Value(ctx, name)
+	}
+	value, err := c.login.Access(ctx)
+	if errors.Is(err, oauth.ErrEnded) {
+		return "", &credential.Refusal{Secret: name, Reason: "the login has ended, and its provider does not renew it; on the host: " + sandbox.Hint(err)}
+	}
+	return value, err
 }
 
 // newCanaries are values that nothing uses, for the files that Canaries makes.

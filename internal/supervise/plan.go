@@ -66,17 +66,9 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	if p.credentials, err = newCredentials(secrets, sb, ag); err != nil {
 		return plan{}, err
 	}
-	lent, err := p.credentials.env()
-	if err != nil {
-		return plan{}, err
-	}
-	logins, err := p.credentials.logins()
-	if err != nil {
-		return plan{}, err
-	}
 	hostHome := cfg.Getenv("HOME")
 	root, tools, env, err := image.Host(image.HostInput{
-		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly, Authority: public, Logins: logins,
+		User: user, Hostname: sb.Name, MachineID: sb.MachineID, Network: p.spec.Network, ReadOnly: sb.ReadOnly, Authority: public, Logins: p.credentials.logins(),
 		HostHome: hostHome, Getenv: cfg.Getenv, Cache: filepath.Join(cfg.Store.Dirs().Data, state.HostCacheDir),
 	})
 	if err != nil {
@@ -86,7 +78,7 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	for _, key := range slices.Sorted(maps.Keys(ag.Env)) {
 		env = append(env, key+"="+ag.Env[key])
 	}
-	p.spec.Env = append(append(env, lent...), sb.Env...)
+	p.spec.Env = append(append(env, p.credentials.env()...), sb.Env...)
 
 	// In this order: what lies below the home directory comes after it.
 	p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountState, Source: state.HomeDir, Target: user.Home})
@@ -157,11 +149,7 @@ func checkVolumes(volumes []state.Volume, mounts []sandbox.Mount) error {
 // seedHome answers the agent's first-run questions in the sandbox's own home. The backend has made that by
 // now, with the owner that it has on this host; nothing runs in the sandbox yet.
 func (p *plan) seedHome(home string, sb *state.Sandbox) error {
-	in := agent.SeedInput{Env: map[string]string{}, Canaries: p.credentials.stands.Canaries}
-	var err error
-	if in.Login, err = p.credentials.loggedIn(); err != nil {
-		return err
-	}
+	in := agent.SeedInput{Env: map[string]string{}, Login: p.credentials.loggedIn(), Canaries: p.credentials.stands.Canaries}
 	for _, kv := range p.spec.Env {
 		key, value, _ := strings.Cut(kv, "=")
 		in.Env[key] = value
