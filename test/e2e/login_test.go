@@ -30,6 +30,20 @@ type anthropic struct {
 	model *modelapi.Server
 }
 
+// userInCell is a user who has Claude Code, in a cell of the test's own; nil outside of it.
+func userInCell(t *testing.T) *user {
+	t.Helper()
+	if !insideCell() {
+		newUser(t).needAgent("claude") // fetched where there is a network
+	}
+	if !inCell(t, unix.CLONE_NEWNET) {
+		return nil
+	}
+	u := newUser(t)
+	u.ownData("claude")
+	return u
+}
+
 func serveAnthropic(u *user, turns ...modelapi.Turn) *anthropic {
 	u.t.Helper()
 	const address = "93.184.215.15"
@@ -98,14 +112,10 @@ func (u *user) login(a *anthropic) {
 // TestTheRealClaudeWithALogin: Claude Code works with an account whose tokens it never sees, across an expiry that the
 // host takes care of, and is told what to do when the login has ended.
 func TestTheRealClaudeWithALogin(t *testing.T) {
-	if !insideCell() {
-		newUser(t).needAgent("claude") // fetched where there is a network
-	}
-	if !inCell(t, unix.CLONE_NEWNET) {
+	u := userInCell(t)
+	if u == nil {
 		return
 	}
-	u := newUser(t)
-	u.ownData("claude")
 	a := serveAnthropic(u, modelapi.Run("cat ~/.claude/.credentials.json > seen.txt; env >> seen.txt"), modelapi.Say("FINISHED-ALL"))
 	a.Lasts = time.Minute // which is about to end when it begins
 	u.login(a)
@@ -150,14 +160,10 @@ func TestTheRealClaudeWithALogin(t *testing.T) {
 // TestSandboxesRenewALoginOnce: eight of them use a login that has ended, at the same time.
 func TestSandboxesRenewALoginOnce(t *testing.T) {
 	needCurl(t)
-	if !insideCell() {
-		newUser(t).needAgent("claude")
-	}
-	if !inCell(t, unix.CLONE_NEWNET) {
+	u := userInCell(t)
+	if u == nil {
 		return
 	}
-	u := newUser(t)
-	u.ownData("claude")
 	a := serveAnthropic(u)
 	a.Lasts = time.Second
 	u.login(a)
@@ -190,14 +196,10 @@ func TestSandboxesRenewALoginOnce(t *testing.T) {
 // sandboxes have the login too.
 func TestALoginMadeInside(t *testing.T) {
 	needCurl(t)
-	if !insideCell() {
-		newUser(t).needAgent("claude")
-	}
-	if !inCell(t, unix.CLONE_NEWNET) {
+	u := userInCell(t)
+	if u == nil {
 		return
 	}
-	u := newUser(t)
-	u.ownData("claude")
 	a := serveAnthropic(u)
 	u.must("create", "--name", "box", "claude", ".")
 	u.must("start", "box")
