@@ -93,6 +93,8 @@ func gemini() Agent {
 	return Agent{
 		Name: "gemini", Title: "Gemini CLI", Package: "@google/gemini-cli",
 		Argv: []string{"gemini", "--yolo", "--skip-trust"},
+		// To log in it shows a page whose code is pasted, instead of waiting for a browser that is outside.
+		Env:  map[string]string{"NO_BROWSER": "true"},
 		Keys: []string{"GEMINI_API_KEY"},
 		Hosts: []Host{
 			{Name: "generativelanguage.googleapis.com", Port: 443, Why: "the model, with an API key", Model: true},

@@ -27,6 +27,7 @@ type SeedInput struct {
 // Login is what stands for the tokens of a login that is kept outside.
 type Login struct {
 	Access, Refresh string
+	Identity        string // an OpenID Connect id_token; "" for none
 	Scopes          []string
 }
 

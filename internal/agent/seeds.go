@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,11 +60,38 @@ func codexSeeds(in SeedInput) []seed {
 	seeds := []seed{{".codex/config.toml", func(old []byte) ([]byte, error) {
 		return codexConfig(old, in.Workspaces), nil
 	}}}
+	if in.Login != nil {
+		return append(seeds, seed{".codex/auth.json", func(old []byte) ([]byte, error) {
+			return editJSON(old, func(top object) {
+				delete(top, "OPENAI_API_KEY") // it would be used instead
+				top["auth_mode"], top["last_refresh"] = "chatgpt", time.Now().UTC().Format(time.RFC3339Nano)
+				top["tokens"] = object{"id_token": in.Login.Identity, "access_token": in.Login.Access, "refresh_token": in.Login.Refresh, "account_id": chatGPTAccount(in.Login.Identity)}
+			})
+		}})
+	}
 	if key := in.Env["OPENAI_API_KEY"]; key != "" {
 		// Interactive Codex ignores the variable and asks how to log in, unless this file has a key.
 		seeds = append(seeds, seed{".codex/auth.json", setJSON("OPENAI_API_KEY", key)})
 	}
 	return seeds
+}
+
+// chatGPTAccount is the account that an id_token of OpenAI's names; "" where it names none.
+func chatGPTAccount(idToken string) string {
+	parts := strings.Split(idToken, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct {
+		Auth struct {
+			Account string `json:"chatgpt_account_id"`
+		} `json:"https://api.openai.com/auth"`
+	}
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return ""
+	}
+	return claims.Auth.Account
 }
 
 // codexConfig adds trust in the workspaces to config.toml. A table's header may follow whatever stands
@@ -94,7 +122,16 @@ func geminiSeeds(in SeedInput) []seed {
 	if in.Env["GEMINI_API_KEY"] != "" {
 		settings["security"] = object{"auth": object{"selectedType": "gemini-api-key"}}
 	}
-	return []seed{{".gemini/settings.json", addJSON(settings)}}
+	if in.Login == nil {
+		return []seed{{".gemini/settings.json", addJSON(settings)}}
+	}
+	settings["security"] = object{"auth": object{"selectedType": "oauth-personal"}}
+	return []seed{{".gemini/settings.json", addJSON(settings)}, {".gemini/oauth_creds.json", func(old []byte) ([]byte, error) {
+		return editJSON(old, func(top object) {
+			add(top, object{"token_type": "Bearer", "scope": strings.Join(in.Login.Scopes, " ")})
+			top["access_token"], top["refresh_token"], top["expiry_date"] = in.Login.Access, in.Login.Refresh, time.Now().AddDate(1, 0, 0).UnixMilli()
+		})
+	}}}
 }
 
 // addJSON merges values into a JSON object: missing keys and list members are added, the rest stays.

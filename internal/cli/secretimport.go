@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bailey-sandbox/bailey/internal/credential"
+	"github.com/bailey-sandbox/bailey/internal/oauth"
 	"github.com/bailey-sandbox/bailey/internal/secret"
 )
 
@@ -23,9 +24,10 @@ func newSecretImport(a *app) *cobra.Command {
 		Use:   "import [flags]",
 		Short: "Find secrets on this machine and keep them",
 		Long: `Find the secrets of known services where their programs keep them on this machine, and ask for each
-whether bailey should keep a copy: variables of this shell, Codex's and GitHub's files, ~/.netrc,
-~/.npmrc and ~/.pypirc. Nothing is changed where it was found. Without a terminal they are only listed,
-unless --all.`,
+whether bailey should keep a copy: variables of this shell, the logins of Claude Code, Codex and Gemini CLI,
+GitHub's file, ~/.netrc, ~/.npmrc and ~/.pypirc. Nothing is changed where it was found; but a login that
+bailey renews may end where it was found, as providers take each renewal once. Without a terminal they are
+only listed, unless --all.`,
 		Example: "  bailey secret import\n  bailey secret import --all",
 		Args:    takes(0, 0, ""),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.secretImport(cmd.Context(), all) },
@@ -77,6 +79,9 @@ func (a *app) findSecrets(ctx context.Context) []finding {
 		}
 	}
 	path := filepath.Join(cmp.Or(a.getenv("CODEX_HOME"), filepath.Join(home, ".codex")), "auth.json")
+	all = append(all, loginIn("codex-login", path))
+	all = append(all, loginIn("claude-login", filepath.Join(cmp.Or(a.getenv("CLAUDE_CONFIG_DIR"), filepath.Join(home, ".claude")), ".credentials.json")))
+	all = append(all, loginIn("gemini-login", filepath.Join(home, ".gemini/oauth_creds.json")))
 	var codex struct {
 		Key string `json:"OPENAI_API_KEY"`
 	}
@@ -109,6 +114,15 @@ func (a *app) findSecrets(ctx context.Context) []finding {
 		}
 	}
 	return found
+}
+
+// loginIn is the login in an agent's own file.
+func loginIn(service, path string) finding {
+	f := finding{service: service, where: path}
+	if t, err := oauth.ParseAgentFile(small(path)); err == nil {
+		f.value = t.Encode()
+	}
+	return f
 }
 
 // small returns a file's content, or nothing when it cannot be read or is larger than such files are.

@@ -35,7 +35,7 @@ func TestPlaces(t *testing.T) {
 
 func TestServicesAreWhole(t *testing.T) {
 	for _, s := range Services() {
-		if s.Name == "" || s.Title == "" || len(s.Env) == 0 && s.Name != "claude-login" || len(s.Bindings) == 0 {
+		if s.Name == "" || s.Title == "" || len(s.Env) == 0 && !strings.HasSuffix(s.Name, "-login") || len(s.Bindings) == 0 {
 			t.Errorf("%+v", s)
 		}
 		for _, b := range s.Bindings {

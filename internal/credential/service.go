@@ -35,6 +35,12 @@ func Services() []Service {
 		{Name: "claude-login", Title: "a login to Claude",
 			Bindings: bound([]string{"bearer"}, "api.anthropic.com"),
 			Shape:    Shape{Prefix: "sk-ant-oat01-", Length: 93, Suffix: "AA", Alphabet: base64URL}},
+		{Name: "codex-login", Title: "a ChatGPT account, for Codex",
+			Bindings: bound([]string{"bearer"}, "chatgpt.com"),
+			Shape:    Shape{Prefix: jwtHead, Length: 342, Alphabet: base64URL}},
+		{Name: "gemini-login", Title: "a Google account, for Gemini CLI",
+			Bindings: bound([]string{"bearer"}, "cloudcode-pa.googleapis.com", "oauth2.googleapis.com"),
+			Shape:    Shape{Prefix: "ya29.a0", Length: 210, Alphabet: base64URL}},
 		{Name: "openai", Title: "OpenAI", Env: []string{"OPENAI_API_KEY"}, BaseURL: "OPENAI_BASE_URL",
 			Bindings: bound([]string{"bearer"}, "api.openai.com"),
 			Shape:    Shape{Prefix: "sk-proj-", Length: 148, Alphabet: base64URL}},
@@ -65,6 +71,10 @@ func Services() []Service {
 			Shape:    Shape{Prefix: "pypi-AgEIcHlwaS5vcmc", Length: 140, Alphabet: base64URL}},
 	}
 }
+
+// jwtHead is the first two parts of a JSON Web Token, {"alg":"RS256","typ":"JWT"} and {"exp":4102444800}: programs ask
+// when it ends, and that is not while it stands for one that is renewed outside.
+const jwtHead = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjQxMDI0NDQ4MDB9."
 
 // ServiceNames returns their names, in that order.
 func ServiceNames() []string {

@@ -2,12 +2,14 @@ package oauth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -52,6 +54,19 @@ type Broker struct {
 func (b *Broker) Access(ctx context.Context) (string, error) {
 	t, err := b.tokens(ctx)
 	return t.Access, err
+}
+
+// Identity returns the login's id_token without what makes it worth anything, see standing; "" where there is none.
+func (b *Broker) Identity(ctx context.Context) (string, error) {
+	value, err := b.Store.Value(ctx, b.Secret)
+	if err != nil || !b.Provider.Identity {
+		return "", err
+	}
+	t, err := ParseTokens(value)
+	if err != nil {
+		return "", err
+	}
+	return unsigned(t.ID), nil
 }
 
 // tokens are the login's, with an access token that lasts a while.
@@ -140,18 +155,25 @@ func (b *Broker) exchange(ctx context.Context, t Tokens) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	if renewed.Refresh == "" { // a provider may keep the old one
-		renewed.Refresh = t.Refresh
-	}
-	if renewed.Scope == "" {
-		renewed.Scope = t.Scope
-	}
+	renewed.Refresh = cmp.Or(renewed.Refresh, t.Refresh) // a provider may keep the old one
+	renewed.Scope, renewed.ID = cmp.Or(renewed.Scope, t.Scope), cmp.Or(renewed.ID, t.ID)
 	return renewed, nil
 }
 
 // post sends a request to the token endpoint.
 func (b *Broker) post(ctx context.Context, fields map[string]string) (data []byte, status int, err error) {
+	if b.Provider.ClientSecret != "" {
+		fields["client_secret"] = b.Provider.ClientSecret
+	}
 	body, err := json.Marshal(fields)
+	contentType := "application/json"
+	if b.Provider.Form {
+		form := url.Values{}
+		for name, value := range fields {
+			form.Set(name, value)
+		}
+		body, contentType = []byte(form.Encode()), "application/x-www-form-urlencoded"
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -159,7 +181,7 @@ func (b *Broker) post(ctx context.Context, fields map[string]string) (data []byt
 	if err != nil {
 		return nil, 0, err
 	}
-	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Content-Type", contentType)
 	client := b.HTTP
 	if client == nil {
 		client = http.DefaultClient

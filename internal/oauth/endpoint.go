@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/credential"
@@ -39,10 +40,15 @@ func (e *Endpoint) RoundTrip(r *http.Request, next http.RoundTripper) (*http.Res
 	if err != nil {
 		return nil, &credential.Refusal{Reason: "the request for a token cannot be read: " + err.Error()}
 	}
-	if fields["grant_type"] == "refresh_token" {
+	switch grant := fields["grant_type"]; grant {
+	case "refresh_token":
 		return e.renew(r, fields["refresh_token"])
+	case "authorization_code", "urn:ietf:params:oauth:grant-type:device_code":
+		return e.login(r, body, next)
+	default:
+		// Such as an exchange of a token for a key (RFC 8693), which nobody would keep out of the sandbox.
+		return respond(r, http.StatusBadRequest, answer{"error": "unsupported_grant_type", "error_description": "bailey keeps logins outside, and knows no grant " + strconv.Quote(grant)}), nil
 	}
-	return e.login(r, body, next)
 }
 
 // renew answers with the login that the host has.
@@ -64,6 +70,9 @@ func (e *Endpoint) renew(r *http.Request, refresh string) (*http.Response, error
 	}
 	if t.Scope != "" {
 		a["scope"] = t.Scope
+	}
+	if e.Broker.Provider.Identity {
+		a["id_token"] = unsigned(t.ID)
 	}
 	return respond(r, http.StatusOK, a), nil
 }
@@ -97,7 +106,11 @@ func (e *Endpoint) login(r *http.Request, body []byte, next http.RoundTripper) (
 	if err := e.Keep(r.Context(), t); err != nil {
 		return nil, &credential.UnavailableError{Secret: e.Broker.Secret, Err: err}
 	}
-	return respond(r, http.StatusOK, a.standing(e.Access, e.Refresh)), nil
+	identity := ""
+	if e.Broker.Provider.Identity {
+		identity = unsigned(t.ID)
+	}
+	return respond(r, http.StatusOK, a.standing(e.Access, e.Refresh, identity)), nil
 }
 
 // text is a string of an answer's, or what else stands there in a form that shows nothing.

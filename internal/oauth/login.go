@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,19 +32,74 @@ func random() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// URL is the page that the user opens in a browser. In the end it shows a code.
+// URL is the page that the user opens in a browser. In the end it shows a code, or sends the browser to this machine.
 func (l *Login) URL() string {
 	p := l.broker.Provider
 	challenge := sha256.Sum256([]byte(l.verifier))
-	return p.AuthorizeURL + "?" + url.Values{
-		"code": {"true"}, "response_type": {"code"}, "client_id": {p.ClientID}, "redirect_uri": {p.RedirectURL}, "scope": {strings.Join(p.Scopes, " ")},
+	query := url.Values{
+		"response_type": {"code"}, "client_id": {p.ClientID}, "redirect_uri": {p.RedirectURL}, "scope": {strings.Join(p.Scopes, " ")},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"}, "state": {l.state},
-	}.Encode()
+	}
+	maps.Copy(query, p.Extra)
+	return p.AuthorizeURL + "?" + query.Encode()
 }
 
-// Finish turns the code into tokens. It must be the code of this login, with its state behind a "#".
+// Local says whether the browser is sent to this machine in the end.
+func (l *Login) Local() bool { return l.redirect().Scheme == "http" }
+
+func (l *Login) redirect() url.URL {
+	u, err := url.Parse(l.broker.Provider.RedirectURL)
+	if err != nil {
+		return url.URL{} // a test parses all of them
+	}
+	return *u
+}
+
+// Receive waits on this machine's loopback, where nobody else can reach it, for the browser to come back, and returns
+// what Finish takes. A request of another login's, or of no login, is answered and changes nothing.
+func (l *Login) Receive(ctx context.Context) (code string, err error) {
+	redirect := l.redirect()
+	listener, err := net.Listen("tcp4", "127.0.0.1:"+redirect.Port())
+	if err != nil {
+		return "", fmt.Errorf("cannot wait for the browser: %w", err)
+	}
+	codes := make(chan string, 1)
+	server := &http.Server{ReadHeaderTimeout: renewTime, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		if r.URL.Path != redirect.Path || q.Get("state") != l.state {
+			http.Error(w, "This is not the page of the login that bailey waits for.", http.StatusNotFound)
+			return
+		}
+		fmt.Fprintln(w, "The login goes on in the terminal. You may close this page.")
+		select {
+		case codes <- q.Get("code") + "#" + q.Get("state"):
+		default: // the browser has asked twice
+		}
+	})}
+	go server.Serve(listener)
+	select {
+	case code = <-codes:
+		ctx, cancel := context.WithTimeout(ctx, time.Second) // so that the page gets there
+		defer cancel()
+		_ = server.Shutdown(ctx)
+		return code, nil
+	case <-ctx.Done():
+		_ = server.Close()
+		return "", ctx.Err()
+	}
+}
+
+// Finish turns the code into tokens. It must be the code of this login, with its state behind a "#", or the whole
+// address at which the browser ended.
 func (l *Login) Finish(ctx context.Context, code string) (Tokens, error) {
-	code, state, ok := strings.Cut(strings.TrimSpace(code), "#")
+	code = strings.TrimSpace(code)
+	if u, err := url.Parse(code); err == nil && u.Scheme != "" && u.Host != "" {
+		code = u.Query().Get("code") + "#" + u.Query().Get("state")
+	}
+	code, state, ok := strings.Cut(code, "#")
+	if l.broker.Provider.Bare && !ok {
+		state, ok = l.state, true
+	}
 	if !ok || code == "" {
 		return Tokens{}, errors.New("that is not the whole code: it has a # in it")
 	}

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,11 +59,20 @@ type lab struct {
 	store    fileStore
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T) *lab { return newLabOf(t, "claude") }
+
+func newLabOf(t *testing.T, agent string) *lab {
 	l := &lab{t: t, provider: &idp.Server{}, store: fileStore{filepath.Join(t.TempDir(), "login")}}
 	l.server = httptest.NewTLSServer(l.provider)
 	t.Cleanup(l.server.Close)
-	l.broker = &Broker{Provider: Providers()[0], Secret: "claude-login", Store: l.store, HTTP: l.client()}
+	p, ok := Of(agent)
+	if !ok {
+		t.Fatal("no provider of", agent)
+	}
+	if p.Identity {
+		l.provider.Claims = map[string]any{"sub": "user-1", "email": "ann@shop.test", "sid": "session-of-ann", "https://api.openai.com/auth": map[string]any{"chatgpt_account_id": "account-1"}}
+	}
+	l.broker = &Broker{Provider: p, Secret: p.Secret, Store: l.store, HTTP: l.client()}
 	return l
 }
 
@@ -219,12 +229,13 @@ func (l *lab) ask(e *Endpoint, fields map[string]string, form bool) (map[string]
 		}
 		data, kind = []byte(values.Encode()), "application/x-www-form-urlencoded"
 	}
-	r, err := http.NewRequest("POST", "https://platform.claude.com/v1/oauth/token", strings.NewReader(string(data)))
+	p := l.broker.Provider
+	r, err := http.NewRequest("POST", "https://"+string(p.TokenHost)+p.TokenPath, strings.NewReader(string(data)))
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", kind)
-	if !e.Serves(credential.Target{Host: "platform.claude.com", Port: 443, TLS: true}, r) {
+	if !e.Serves(credential.Target{Host: p.TokenHost, Port: 443, TLS: true}, r) {
 		l.t.Fatal("the endpoint does not know its own request")
 	}
 	response, err := e.RoundTrip(r, l.client().Transport)
@@ -299,27 +310,128 @@ func TestRenewalsInsideAreAnsweredOutside(t *testing.T) {
 	}
 }
 
-func TestLoginOnTheHost(t *testing.T) {
-	l := newLab(t)
-	login := Begin(l.broker.Provider, l.client())
-	u, err := url.Parse(login.URL())
-	if err != nil || u.Host != "claude.com" {
-		t.Fatal(u, err)
+// TestALoginInsideSaysWhoseItIs: Codex reads the account in a token that opens nothing.
+func TestALoginInsideSaysWhoseItIs(t *testing.T) {
+	l := newLabOf(t, "codex")
+	e, kept := l.endpoint()
+	login := Begin(l.broker.Provider, nil)
+	u, _ := url.Parse(login.URL())
+	code := l.provider.Code(u.Query().Get("code_challenge"))
+	a, response, err := l.ask(e, map[string]string{"grant_type": "authorization_code", "code": code, "code_verifier": login.verifier}, true)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response, err)
 	}
-	response, err := l.client().Get("https://" + u.Host + u.Path + "?" + u.RawQuery) // as the user's browser
+	check := func(when string, a map[string]any) {
+		parts := strings.Split(fmt.Sprint(a["id_token"]), ".")
+		if len(parts) != 3 {
+			t.Fatalf("%s: the id_token is %v", when, a["id_token"])
+		}
+		payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
+		if text := string(payload); !strings.Contains(text, "account-1") || !strings.Contains(text, "ann@shop.test") || strings.Contains(text, "session-of-ann") {
+			t.Errorf("%s: it says %s", when, text)
+		}
+	}
+	check("at the login", a)
+	if a, _, err = l.ask(e, map[string]string{"grant_type": "refresh_token", "refresh_token": e.Refresh}, true); err != nil {
+		t.Fatal(err)
+	}
+	check("when it is renewed", a)
+	if stands, err := l.broker.Identity(t.Context()); err != nil || stands == "" || stands == kept.ID {
+		t.Errorf("%q, %v", stands, err)
+	}
+	// Codex exchanges it for a key.
+	a, response, err = l.ask(e, map[string]string{"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "requested_token": "openai-api-key", "subject_token": "x"}, true)
+	if err != nil || response.StatusCode != http.StatusBadRequest || a["error"] != "unsupported_grant_type" {
+		t.Errorf("an exchange for a key: %v, %v", a, err)
+	}
+}
+
+// TestLoginOnTheHost: for each provider the page's code becomes tokens, which are renewed as they were got, and other
+// codes do not.
+func TestLoginOnTheHost(t *testing.T) {
+	for _, p := range Providers() {
+		t.Run(p.Agent, func(t *testing.T) {
+			l := newLabOf(t, p.Agent)
+			login := Begin(p, l.client())
+			u, err := url.Parse(login.URL())
+			if err != nil || u.Scheme != "https" || !strings.Contains(p.AuthorizeURL, u.Host) {
+				t.Fatal(u, err)
+			}
+			page := u.Query()
+			code, state := l.provider.Code(page.Get("code_challenge")), page.Get("state")
+			whole := code + "#" + state
+			wrongs := []string{"", "abc#def", code + "#x" + state, "x" + whole, "http://localhost:1455/auth/callback?error=access_denied&state=" + state}
+			if !p.Bare {
+				wrongs = append(wrongs, code)
+			}
+			for _, wrong := range wrongs {
+				if _, err := login.Finish(t.Context(), wrong); err == nil {
+					t.Errorf("the code %q is taken", wrong)
+				}
+			}
+			switch {
+			case p.Bare:
+				whole = code
+			case login.Local():
+				whole = page.Get("redirect_uri") + "?" + url.Values{"code": {code}, "state": {state}}.Encode()
+			}
+			tokens, err := login.Finish(t.Context(), whole+"\n")
+			if err != nil || !l.provider.Good(tokens.Access) {
+				t.Fatal(err)
+			}
+			tokens.Expires = time.Now()
+			if err := os.WriteFile(l.store.path, []byte(tokens.Encode()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if access, err := l.broker.Access(t.Context()); err != nil || !l.provider.Good(access) || l.provider.Refreshes() != 1 {
+				t.Errorf("%d renewals, %v", l.provider.Refreshes(), err)
+			}
+		})
+	}
+}
+
+// TestTheBrowserComesBack: to this machine, with the code of this login and no other.
+func TestTheBrowserComesBack(t *testing.T) {
+	p, _ := Of("codex")
+	free, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	code, _ := io.ReadAll(response.Body)
-	for _, wrong := range []string{"", "abc", "abc#" + "def", strings.Replace(string(code), "#", "#x", 1), "x" + string(code)} {
-		if _, err := login.Finish(t.Context(), wrong); err == nil {
-			t.Errorf("the code %q is taken", wrong)
-		}
+	address := free.Addr().String()
+	p.RedirectURL = "http://" + address + "/auth/callback"
+	login := Begin(p, nil)
+	if _, err := login.Receive(t.Context()); err == nil {
+		t.Error("it waits at a port that is taken")
 	}
-	tokens, err := login.Finish(t.Context(), string(code)+"\n")
-	if err != nil || !l.provider.Good(tokens.Access) {
-		t.Errorf("%v", err)
+	_ = free.Close()
+	type answer struct {
+		code string
+		err  error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		code, err := login.Receive(t.Context())
+		done <- answer{code, err}
+	}()
+	visit := func(query string) int {
+		for range 100 {
+			response, err := http.Get(p.RedirectURL + "?" + query)
+			if err == nil {
+				_ = response.Body.Close()
+				return response.StatusCode
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		return 0
+	}
+	if status := visit("code=attackers&state=another"); status != http.StatusNotFound {
+		t.Errorf("another login's code is answered %d", status)
+	}
+	if status := visit("code=good&state=" + login.state); status != http.StatusOK {
+		t.Errorf("answered %d", status)
+	}
+	if got := <-done; got.err != nil || got.code != "good#"+login.state {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -336,7 +448,7 @@ func FuzzParse(f *testing.F) {
 		if tokens.Access == "" || tokens.Expires.After(time.Now().AddDate(100, 0, 0)) {
 			t.Errorf("%+v", tokens)
 		}
-		text, err := json.Marshal(a.standing("PLACEHOLDER-A", "PLACEHOLDER-B"))
+		text, err := json.Marshal(a.standing("PLACEHOLDER-A", "PLACEHOLDER-B", unsigned(tokens.ID)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,12 +2,13 @@ package oauth
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,7 @@ type Tokens struct {
 	Refresh string    `json:"refresh_token,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 	Scope   string    `json:"scope,omitempty"`
+	ID      string    `json:"id_token,omitempty"` // whose it is (OpenID Connect Core 1.0, section 2)
 	// Ended is why the provider takes the refresh token no more. Only logging in again helps.
 	Ended string `json:"ended,omitempty"`
 }
@@ -29,6 +31,37 @@ func ParseTokens(value string) (Tokens, error) {
 		return Tokens{}, errors.New("the secret holds no login") // the error would quote it
 	}
 	return t, nil
+}
+
+// ParseAgentFile reads the tokens in a file that an agent outside has made at its own login: Claude Code's
+// ~/.claude/.credentials.json, Codex's ~/.codex/auth.json, Gemini CLI's ~/.gemini/oauth_creds.json.
+func ParseAgentFile(data []byte) (Tokens, error) {
+	var file struct {
+		Claude struct {
+			Access  string   `json:"accessToken"`
+			Refresh string   `json:"refreshToken"`
+			Expires int64    `json:"expiresAt"` // milliseconds
+			Scopes  []string `json:"scopes"`
+		} `json:"claudeAiOauth"`
+		Codex   Tokens `json:"tokens"`
+		Gemini  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+		Scope   string `json:"scope"`
+		Expires int64  `json:"expiry_date"` // milliseconds
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return Tokens{}, errors.New("it is no JSON object") // the error would quote it
+	}
+	for _, t := range []Tokens{
+		{Access: file.Claude.Access, Refresh: file.Claude.Refresh, Expires: time.UnixMilli(file.Claude.Expires), Scope: strings.Join(file.Claude.Scopes, " ")},
+		{Access: file.Codex.Access, Refresh: file.Codex.Refresh, ID: file.Codex.ID, Expires: time.Now()}, // when it ends is not said
+		{Access: file.Gemini, Refresh: file.Refresh, Scope: file.Scope, Expires: time.UnixMilli(file.Expires)},
+	} {
+		if t.Access != "" && t.Refresh != "" {
+			return t, nil
+		}
+	}
+	return Tokens{}, errors.New("it holds no login")
 }
 
 // Encode is t as it is kept. It is not called String: nothing may print tokens by chance.
@@ -55,6 +88,7 @@ func parseAnswer(data []byte, now time.Time) (answer, Tokens, error) {
 	t.Access, _ = a["access_token"].(string)
 	t.Refresh, _ = a["refresh_token"].(string)
 	t.Scope, _ = a["scope"].(string)
+	t.ID, _ = a["id_token"].(string)
 	if t.Access == "" {
 		return nil, Tokens{}, errors.New("the answer has no access token")
 	}
@@ -68,25 +102,53 @@ func parseAnswer(data []byte, now time.Time) (answer, Tokens, error) {
 	return a, t, nil
 }
 
-// standing is a with what stands for the tokens. What else has the name of something secret is left out: nobody has
-// said what it opens.
-func (a answer) standing(access, refresh string) answer {
+// standing is a with what stands for the tokens; identity is the id_token's, "" for none. What else has the name of
+// something secret is left out: nobody has said what it opens.
+func (a answer) standing(access, refresh, identity string) answer {
 	out := answer{}
-	maps.Copy(out, a)
-	for name := range a {
+	for name, value := range a {
 		lower := strings.ToLower(name)
-		for _, word := range []string{"token", "secret", "key", "password", "assertion"} {
-			if strings.HasSuffix(lower, word) && lower != "access_token" && lower != "refresh_token" {
-				delete(out, name)
-			}
+		if !slices.ContainsFunc([]string{"token", "secret", "key", "password", "assertion"}, func(word string) bool { return strings.HasSuffix(lower, word) }) {
+			out[name] = value
 		}
 	}
 	out["access_token"] = access
 	if _, ok := a["refresh_token"]; ok {
 		out["refresh_token"] = refresh
 	}
+	if identity != "" {
+		out["id_token"] = identity
+	}
 	return out
 }
+
+// unsigned is an id_token that says whose login it is and proves it to nobody: with known claims only, and random bytes
+// for a signature. It is "" where token is none. Its end is far away, since what it stands for is renewed outside.
+func unsigned(token string) string {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	claims := map[string]any{}
+	if err != nil || json.Unmarshal(payload, &claims) != nil {
+		return ""
+	}
+	known := map[string]any{"exp": farEnd}
+	for _, name := range []string{"iss", "aud", "sub", "email", "email_verified", "name", "https://api.openai.com/auth", "https://api.openai.com/profile"} {
+		if value, ok := claims[name]; ok {
+			known[name] = value
+		}
+	}
+	payload, err = json.Marshal(known)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload) + "." + random() + random()
+}
+
+// farEnd is when what stands for a token ends: in 2100, in seconds.
+const farEnd = 4102444800
 
 // parseRequest reads a request to a token endpoint, as JSON or as a form.
 func parseRequest(contentType string, body []byte) (map[string]string, error) {

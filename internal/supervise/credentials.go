@@ -250,12 +250,17 @@ func (c *credentials) keep(ctx context.Context, t oauth.Tokens) error {
 }
 
 // loggedIn is what the agent finds as its login, nil where there is none.
-func (c *credentials) loggedIn() *agent.Login {
+func (c *credentials) loggedIn(ctx context.Context) (*agent.Login, error) {
 	if c.login == nil || !slices.ContainsFunc(c.begun, func(l lendable) bool { return l.Name == c.login.Secret }) {
-		return nil
+		return nil, nil
 	}
 	name := c.login.Secret
-	return &agent.Login{Access: c.stands.Placeholders[name], Refresh: c.stands.Placeholders[name+refreshSuffix], Scopes: c.login.Provider.Scopes}
+	login := &agent.Login{Access: c.stands.Placeholders[name], Refresh: c.stands.Placeholders[name+refreshSuffix], Scopes: c.login.Provider.Scopes}
+	var err error
+	if c.login.Provider.Identity { // else nobody waits for the store
+		login.Identity, err = c.login.Identity(ctx)
+	}
+	return login, err
 }
 
 // value is how a secret is had when a request needs it.

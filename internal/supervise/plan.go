@@ -148,8 +148,12 @@ func checkVolumes(volumes []state.Volume, mounts []sandbox.Mount) error {
 
 // seedHome answers the agent's first-run questions in the sandbox's own home. The backend has made that by
 // now, with the owner that it has on this host; nothing runs in the sandbox yet.
-func (p *plan) seedHome(home string, sb *state.Sandbox) error {
-	in := agent.SeedInput{Env: map[string]string{}, Login: p.credentials.loggedIn(), Canaries: p.credentials.stands.Canaries}
+func (p *plan) seedHome(ctx context.Context, home string, sb *state.Sandbox) error {
+	login, err := p.credentials.loggedIn(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot read the login: %w", err)
+	}
+	in := agent.SeedInput{Env: map[string]string{}, Login: login, Canaries: p.credentials.stands.Canaries}
 	for _, kv := range p.spec.Env {
 		key, value, _ := strings.Cut(kv, "=")
 		in.Env[key] = value

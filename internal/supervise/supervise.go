@@ -168,7 +168,7 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	if err := failpoint.Hit("supervise.started"); err != nil {
 		return err
 	}
-	if err := s.plan.seedHome(s.machine.StateDir(state.HomeDir), s.sb); err != nil {
+	if err := s.plan.seedHome(ctx, s.machine.StateDir(state.HomeDir), s.sb); err != nil {
 		return err
 	}
 	if err := failpoint.Hit("supervise.seeded"); err != nil {

@@ -22,6 +22,8 @@ import (
 // tokens last for eight hours.
 type Server struct {
 	Lasts time.Duration // how long access tokens last
+	// Claims, when set, are those of an id_token that comes with the others (OpenID Connect Core 1.0, section 2).
+	Claims map[string]any
 
 	mu        sync.Mutex
 	codes     map[string]string    // code → challenge
@@ -106,8 +108,15 @@ func (s *Server) issue() map[string]any {
 	}
 	s.access[access], s.refresh[refresh] = time.Now().Add(lasts), true
 	s.issued = append(s.issued, access, refresh)
-	return map[string]any{"token_type": "Bearer", "access_token": access, "refresh_token": refresh, "expires_in": int(lasts.Seconds()), "scope": "user:inference user:profile",
+	answer := map[string]any{"token_type": "Bearer", "access_token": access, "refresh_token": refresh, "expires_in": int(lasts.Seconds()), "scope": "user:inference user:profile",
 		"account": map[string]any{"uuid": "00000000-0000-4000-8000-000000000001", "email_address": "ann@shop.test"}, "session_token": "not-for-a-sandbox-" + random()}
+	if s.Claims != nil {
+		payload, _ := json.Marshal(s.Claims)
+		signature := random()
+		answer["id_token"] = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload) + "." + signature
+		s.issued = append(s.issued, signature)
+	}
+	return answer
 }
 
 // Issue gives out tokens as after a login.

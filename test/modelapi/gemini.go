@@ -2,8 +2,13 @@ package modelapi
 
 import "net/http"
 
-// gemini answers generateContent and streamGenerateContent (ai.google.dev/api/generate-content).
+// gemini answers generateContent and streamGenerateContent (ai.google.dev/api/generate-content), also as Google's Code
+// Assist wraps them for those who log in with an account.
 func (s *Server) gemini(w http.ResponseWriter, body object, tokens int, streamed bool) {
+	inner, wrapped := body["request"].(object)
+	if wrapped {
+		body = inner
+	}
 	done := 0
 	for _, c := range list(body["contents"]) {
 		for _, p := range list(fields(c)["parts"]) {
@@ -25,6 +30,9 @@ func (s *Server) gemini(w http.ResponseWriter, body object, tokens int, streamed
 		"candidates":    []object{{"index": 0, "content": object{"role": "model", "parts": parts}, "finishReason": "STOP"}},
 		"usageMetadata": object{"promptTokenCount": tokens, "candidatesTokenCount": 25, "totalTokenCount": tokens + 25},
 		"modelVersion":  "test-1",
+	}
+	if wrapped {
+		response = object{"response": response}
 	}
 	if streamed {
 		newStream(w).event(response)

@@ -66,6 +66,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(w, object{"input_tokens": len(raw) / 4})
 	case strings.HasSuffix(p, "/messages"):
 		s.anthropic(w, body, len(raw)/4)
+	case strings.HasSuffix(p, "/responses") && r.Method == http.MethodGet:
+		failure(w, http.StatusUpgradeRequired, "not_found_error", "no WebSocket here") // then Codex posts
 	case strings.HasSuffix(p, "/responses"):
 		s.responses(w, body, len(raw)/4)
 	case strings.HasSuffix(p, "/chat/completions"):
@@ -74,6 +76,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(w, object{"totalTokens": len(raw) / 4})
 	case strings.HasSuffix(p, ":generateContent"), strings.HasSuffix(p, ":streamGenerateContent"):
 		s.gemini(w, body, len(raw)/4, strings.HasSuffix(p, ":streamGenerateContent"))
+	case strings.HasSuffix(p, ":loadCodeAssist"):
+		reply(w, object{"currentTier": object{"id": "free-tier", "name": "Free"}, "cloudaicompanionProject": "test-project"})
 	case r.Method == http.MethodHead:
 		w.WriteHeader(http.StatusOK)
 	default:
