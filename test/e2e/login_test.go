@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -21,58 +23,82 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bailey-sandbox/bailey/test/idp"
+	"github.com/bailey-sandbox/bailey/test/machine"
 	"github.com/bailey-sandbox/bailey/test/modelapi"
 )
 
-// anthropic is Anthropic as it is in the test's cell: the provider of logins and the model, at their own names.
-type anthropic struct {
+// provider is an agent's as it is in the test's cell: the logins and the model, at their own names.
+type provider struct {
 	*idp.Server
-	model *modelapi.Server
+	agent, tokens string // the host of the logins
+	model         *modelapi.Server
 }
 
-// userInCell is a user who has Claude Code, in a cell of the test's own; nil outside of it.
-func userInCell(t *testing.T) *user {
+// userInCell is a user who has the agent, in a cell of the test's own; nil outside of it.
+func userInCell(t *testing.T, agent string) *user {
 	t.Helper()
 	if !insideCell() {
-		newUser(t).needAgent("claude") // fetched where there is a network
+		newUser(t).needAgent(agent) // fetched where there is a network
 	}
 	if !inCell(t, unix.CLONE_NEWNET) {
 		return nil
 	}
 	u := newUser(t)
-	u.ownData("claude")
+	u.ownData(agent)
 	return u
 }
 
-func serveAnthropic(u *user, turns ...modelapi.Turn) *anthropic {
+// serveProvider is the agent's provider, with the model at the other names.
+func serveProvider(u *user, agent, tokens string, names []string, turns ...modelapi.Turn) *provider {
 	u.t.Helper()
 	const address = "93.184.215.15"
-	publicNames(u.t, address, "api.anthropic.com", "platform.claude.com")
+	publicNames(u.t, address, append(names, tokens)...)
 	world, roots := newWorld(u.t)
 	u.env = append(u.env, "SSL_CERT_FILE="+roots)
-	a := &anthropic{Server: &idp.Server{}, model: &modelapi.Server{Turns: turns}}
+	p := &provider{Server: &idp.Server{}, agent: agent, tokens: tokens, model: &modelapi.Server{Turns: turns}}
 	l, err := net.Listen("tcp4", address+":443")
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	server := &http.Server{Handler: a, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{
+	server := &http.Server{Handler: p, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return world.Leaf(hello.ServerName) }}}
 	go server.ServeTLS(l, "", "")
 	u.t.Cleanup(func() { _ = server.Close() })
-	return a
+	return p
 }
 
-func (a *anthropic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func serveAnthropic(u *user, turns ...modelapi.Turn) *provider {
+	u.t.Helper()
+	return serveProvider(u, "claude", "platform.claude.com", []string{"api.anthropic.com"}, turns...)
+}
+
+func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
-	case r.Host == "platform.claude.com":
-		a.Server.ServeHTTP(w, r)
-	case !a.Good(token):
+	case r.Host == p.tokens && r.URL.Path != "/tokeninfo":
+		p.Server.ServeHTTP(w, r)
+	case !p.Good(token):
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = io.WriteString(w, `{"type":"error","error":{"type":"authentication_error","message":"no good token"}}`)
+	case r.URL.Path == "/tokeninfo": // Google's
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"expires_in":3600,"scope":"a b"}`)
+	case strings.HasSuffix(r.URL.Path, "/accounts/check"): // ChatGPT's, which says where an account's workspace is
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"accounts":[{"id":"account-of-the-shop","name":"shop","structure":"personal","plan_type":"pro","is_deactivated":false,"workspace_backend_origin":"https://chatgpt.com","account_routing_override":"NO_CONSTRAINT"}],`+
+			`"default_account_id":"account-of-the-shop","account_ordering":["account-of-the-shop"]}`)
 	default:
-		a.model.ServeHTTP(w, r)
+		p.model.ServeHTTP(w, r)
 	}
+}
+
+// asked is what the model was asked for.
+func (p *provider) asked() string {
+	var all []string
+	for _, r := range p.model.Requests() {
+		all = append(all, r.Method+" "+r.Path)
+	}
+	return strings.Join(all, ", ")
 }
 
 // challengeOf is a verifier's challenge (RFC 7636, section 4.2).
@@ -81,10 +107,10 @@ func challengeOf(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// login logs in on the host, as a user does who opens the page and pastes what it shows.
-func (u *user) login(a *anthropic) {
+// login logs in on the host, as a user does who opens the page, and pastes what it shows or is sent back.
+func (u *user) login(p *provider) {
 	u.t.Helper()
-	cmd := u.command("login", "claude")
+	cmd := u.command("login", p.agent)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		u.t.Fatal(err)
@@ -99,20 +125,45 @@ func (u *user) login(a *anthropic) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		page, err := url.Parse(lines.Text())
-		if err == nil && page.Query().Get("code_challenge") != "" {
-			fmt.Fprintf(in, "%s#%s\n", a.Code(page.Query().Get("code_challenge")), page.Query().Get("state"))
-			break
+		if err != nil || page.Query().Get("code_challenge") == "" {
+			continue
 		}
+		code, state := p.Code(page.Query().Get("code_challenge")), page.Query().Get("state")
+		back, err := url.Parse(page.Query().Get("redirect_uri"))
+		switch {
+		case err != nil:
+			u.t.Fatal(err)
+		case back.Scheme == "http":
+			back.RawQuery = url.Values{"code": {code}, "state": {state}}.Encode()
+			if !machine.Poll(10*time.Second, func() bool { return visit(back.String()) == http.StatusOK }) {
+				u.t.Error("nothing waits for the browser")
+			}
+		case p.agent == "gemini":
+			fmt.Fprintln(in, code)
+		default:
+			fmt.Fprintf(in, "%s#%s\n", code, state)
+		}
+		break
 	}
 	if err := cmd.Wait(); err != nil {
 		u.t.Fatalf("bailey login: %v", err)
 	}
 }
 
+// visit is the answer's status, 0 for none.
+func visit(page string) int {
+	response, err := http.Get(page)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	return response.StatusCode
+}
+
 // TestTheRealClaudeWithALogin: Claude Code works with an account whose tokens it never sees, across an expiry that the
 // host takes care of, and is told what to do when the login has ended.
 func TestTheRealClaudeWithALogin(t *testing.T) {
-	u := userInCell(t)
+	u := userInCell(t, "claude")
 	if u == nil {
 		return
 	}
@@ -160,7 +211,7 @@ func TestTheRealClaudeWithALogin(t *testing.T) {
 // TestSandboxesRenewALoginOnce: eight of them use a login that has ended, at the same time.
 func TestSandboxesRenewALoginOnce(t *testing.T) {
 	needCurl(t)
-	u := userInCell(t)
+	u := userInCell(t, "claude")
 	if u == nil {
 		return
 	}
@@ -196,7 +247,7 @@ func TestSandboxesRenewALoginOnce(t *testing.T) {
 // sandboxes have the login too.
 func TestALoginMadeInside(t *testing.T) {
 	needCurl(t)
-	u := userInCell(t)
+	u := userInCell(t, "claude")
 	if u == nil {
 		return
 	}
@@ -236,4 +287,101 @@ func TestALoginMadeInside(t *testing.T) {
 		t.Errorf("another sandbox's placeholder: %s", got)
 	}
 	u.must("rm", "-f", "box", "other")
+}
+
+// TestTheRealCodexWithALogin: Codex works with a ChatGPT account whose tokens it never sees.
+func TestTheRealCodexWithALogin(t *testing.T) {
+	u := userInCell(t, "codex")
+	if u == nil {
+		return
+	}
+	p := serveProvider(u, "codex", "auth.openai.com", []string{"chatgpt.com"}, modelapi.Run("cat ~/.codex/auth.json > seen.txt; env >> seen.txt"), modelapi.Say("FINISHED-ALL"))
+	p.Claims = map[string]any{"email": "ann@shop.test", "sub": "user-1", "exp": time.Now().Add(time.Hour).Unix(),
+		"https://api.openai.com/auth": map[string]any{"chatgpt_account_id": "account-of-the-shop", "chatgpt_plan_type": "pro", "chatgpt_user_id": "user-1"}}
+	p.Lasts = time.Minute
+	u.login(p)
+	p.Lasts = 8 * time.Hour
+	out := u.bailey("run", "--name", "box", "codex", ".", "--", "-c", "features.enable_request_compression=false", "-m", "mock-1", "exec", "--skip-git-repo-check", "hi")
+	if out.code != 0 || !strings.Contains(out.stdout, "FINISHED-ALL") || p.Refreshes() != 1 {
+		t.Fatalf("%d renewals, asked for %s, %+v", p.Refreshes(), p.asked(), out)
+	}
+	account := ""
+	for _, r := range p.model.Requests() {
+		account += r.Header.Get("Chatgpt-Account-Id")
+	}
+	if !strings.Contains(account, "account-of-the-shop") {
+		t.Errorf("the model was asked for the account %q", account)
+	}
+	u.noTokenInside(p, u.read("seen.txt"), `"refresh_token": "rt_`)
+}
+
+// TestTheRealGeminiWithALogin is the same for Gemini CLI and a Google account.
+func TestTheRealGeminiWithALogin(t *testing.T) {
+	u := userInCell(t, "gemini")
+	if u == nil {
+		return
+	}
+	p := serveProvider(u, "gemini", "oauth2.googleapis.com", []string{"cloudcode-pa.googleapis.com"}, modelapi.Run("cat ~/.gemini/oauth_creds.json > seen.txt; env >> seen.txt"), modelapi.Say("FINISHED-ALL"))
+	p.Lasts = time.Minute
+	u.login(p)
+	p.Lasts = 8 * time.Hour
+	out := u.bailey("run", "--name", "box", "gemini", ".", "--", "-p", "hi")
+	if out.code != 0 || !strings.Contains(out.stdout, "FINISHED-ALL") || p.Refreshes() != 1 {
+		t.Fatalf("%d renewals, asked for %s, %+v", p.Refreshes(), p.asked(), out)
+	}
+	u.noTokenInside(p, u.read("seen.txt"), "ya29.a0")
+}
+
+// noTokenInside sweeps box, in which the agent saw what stands for its login.
+func (u *user) noTokenInside(p *provider, seen, stands string) {
+	u.t.Helper()
+	if !strings.Contains(seen, stands) {
+		u.t.Errorf("inside there is nothing that looks like a login: %s", seen)
+	}
+	u.must("start", "box")
+	for _, token := range p.Issued() {
+		if places := u.sweep("box", token); len(places) > 0 {
+			u.t.Errorf("a token is in %s", strings.Join(places, ", "))
+		}
+	}
+	u.must("rm", "-f", "box")
+}
+
+// TestLoggingInOnClaudesScreen: who types /login inside gets a login that is kept outside, without a port of anybody's:
+// the page shows a code to paste.
+func TestLoggingInOnClaudesScreen(t *testing.T) {
+	u := userInCell(t, "claude")
+	if u == nil {
+		return
+	}
+	a := serveAnthropic(u, modelapi.Say("FINISHED-ALL"))
+	s := newScreen(u, "login")
+	s.line("clear; bailey run --name box -e CLAUDE_CODE_FULL_SIGN_IN_LINK=1 claude .")
+	s.await("Not logged in")
+	raw := filepath.Join(u.project, "raw")
+	s.tmux("pipe-pane", "-t", s.pane(), "cat > "+shell(raw)) // on the screen the address has more lines than one
+	s.line("/login")
+	s.await("Select login method")
+	s.keys("Enter")
+	s.await("Paste code here")
+	address := regexp.MustCompile(`https://[^\s\x07\x1b]*code_challenge=[^\s\x07\x1b]*`).FindString(u.read("raw"))
+	page, err := url.Parse(address)
+	if err != nil || page.Query().Get("state") == "" {
+		t.Fatalf("the page is %q, %v", address, err)
+	}
+	s.line(a.Code(page.Query().Get("code_challenge")) + "#" + page.Query().Get("state"))
+	s.await("Login successful. Press Enter")
+	s.keys("Enter")
+	s.await("/login\n")
+	s.line("work, please")
+	s.await("FINISHED-ALL")
+	for _, token := range a.Issued() {
+		if places := u.sweep("box", token); len(places) > 0 {
+			t.Errorf("a token is in %s", strings.Join(places, ", "))
+		}
+	}
+	if list := u.must("secret", "ls"); !strings.Contains(list, "claude-login") {
+		t.Errorf("the login is not kept: %s", list)
+	}
+	s.leaveClaude()
 }
