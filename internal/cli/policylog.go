@@ -170,6 +170,8 @@ func decision(e audit.Event) string {
 		why = fmt.Sprintf("status %d, %d bytes out, %d in, %s", e.Status, e.BytesOut, e.BytesIn, e.Duration.Round(time.Millisecond))
 	case audit.KindWish:
 		verdict = "asked"
+	case audit.KindAlarm:
+		verdict = "alarm"
 	case audit.KindDNS:
 		what = strings.TrimSpace(what + " " + e.Type)
 	case audit.KindClose:

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bailey-sandbox/bailey/test/machine"
 	"github.com/bailey-sandbox/bailey/test/modelapi"
 )
@@ -72,6 +74,42 @@ func TestTheKeyOfTheRealClaudeStaysOutside(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASupervisorThatCrashesLeavesNoCore: nothing of its memory is on the disk, although the user has Go's programs leave
+// cores. The control is a program that leaves one.
+func TestASupervisorThatCrashesLeavesNoCore(t *testing.T) {
+	u := newUser(t)
+	u.ownStore()
+	u.env = append(u.env, "GOTRACEBACK=crash")
+	u.keepSecret("--host", "api.example.com", "--as", "bearer", "server")
+	create := exec.Command("sh", "-c", `ulimit -c unlimited && (sh -c 'kill -ABRT $$'; true) && ls && rm -f core* && exec "$0" "$@"`, u.command().Path, "run", "-d", "--name", "box", "shell", ".")
+	create.Dir, create.Env = u.project, u.env
+	out, err := create.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if !strings.Contains(string(out), "core") {
+		machine.Lack(t, "cores", "programs leave none here")
+	}
+	pid := u.supervisor("box")
+	cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.crashSupervisor("box")
+	if !machine.Poll(10*time.Second, func() bool { return unix.Kill(pid, 0) != nil }) {
+		t.Fatal("the supervisor does not crash")
+	}
+	for _, dir := range []string{cwd, u.project, u.sandboxDir("box")} {
+		if cores, err := filepath.Glob(filepath.Join(dir, "core*")); err != nil || len(cores) > 0 {
+			t.Errorf("left is %v, %v", cores, err)
+		}
+	}
+	if places := inFiles(t, realToken, u.project, filepath.Join(u.home, ".local")); len(places) > 0 {
+		t.Errorf("the secret is in %v", places)
+	}
+	u.must("rm", "-f", "box")
 }
 
 // ownData gives the user a data directory of their own, with the agents of the machine's cache in it.

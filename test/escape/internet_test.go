@@ -122,6 +122,9 @@ type netAttack struct {
 	won    string // a regular expression for events; "" is anything that goes to the attacker
 	says   string // one for what the script prints, which counts as well
 	works  string // inside: prints WORKS when the ordinary thing beside it does
+	// keeps is how a secret is kept for the sandbox (arguments of bailey secret set). Scripts have it in $GH_TOKEN: the
+	// placeholder, or in the control the secret itself.
+	keeps []string
 
 	documented string
 }
@@ -130,7 +133,11 @@ type netAttack struct {
 const attacker = `66\.66\.66\.66|2a06:6666|evil`
 
 func (a netAttack) attack() attack {
-	return attack{id: a.id, group: "network", documented: a.documented, own: a.try}
+	group := "network"
+	if a.keeps != nil {
+		group = "credentials"
+	}
+	return attack{id: a.id, group: group, documented: a.documented, own: a.try}
 }
 
 func (a netAttack) try(tr *trial) verdict {
@@ -145,6 +152,10 @@ func (a netAttack) try(tr *trial) verdict {
 	script := a.script
 	if a.weaker != "" {
 		script = a.weaker
+	}
+	if a.keeps != nil {
+		script = "export GH_TOKEN=" + realToken + "\n" + script
+		w.keep(t, p, realToken, a.keeps...)
 	}
 	v := verdict{control: "held"}
 	n.seen(w, p)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,6 +10,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -16,8 +20,11 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,6 +114,10 @@ func (h web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := fmt.Sprint(r.Header)
 	h.e.add("request %s host=%s %s headers=%d %s", r.Method, r.Host, r.RequestURI, len(header), header[:min(len(header), 2000)])
 	w.Header().Set("Alt-Svc", `h3=":443"; ma=3600`)
+	if strings.HasPrefix(r.URL.Path, "/keep/") {
+		h.keep(w, r)
+		return
+	}
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/redirect/"):
 		code, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/redirect/"))
@@ -147,6 +158,98 @@ func (h web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		fmt.Fprintf(w, "WORLD %s %s%s\n", r.Method, r.Host, r.URL.Path)
 	}
+}
+
+// keep notes every token of GitHub's look in a request, and answers as the path says. What it notes is
+// "token VALUE to SCHEME://HOST in PLACE".
+func (h web) keep(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if z, err := gzip.NewReader(bytes.NewReader(body)); err == nil {
+		body, _ = io.ReadAll(io.LimitReader(z, 1<<20))
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	note := func(place, text string) {
+		for _, token := range tokens(text) {
+			h.e.add("token %s to %s://%s in %s", token, scheme, r.Host, place)
+		}
+	}
+	for _, headers := range []http.Header{r.Header, r.Trailer} {
+		for name, values := range headers {
+			note(name, strings.Join(values, " "))
+		}
+	}
+	note("the path", r.URL.EscapedPath())
+	note("the query", r.URL.RawQuery)
+	note("the body", string(body))
+	got := r.Header.Get("Authorization")
+	switch strings.TrimPrefix(r.URL.Path, "/keep/") {
+	case "header":
+		w.Header().Set("X-Echo", got)
+		w.Header().Set("Set-Cookie", "session="+strings.ReplaceAll(got, " ", "_"))
+		w.Header().Set("X-Base64", base64.StdEncoding.EncodeToString([]byte(got)))
+	case "split":
+		for _, c := range got {
+			_, _ = io.WriteString(w, string(c))
+			_ = http.NewResponseController(w).Flush()
+		}
+	case "gzip":
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		_, _ = io.WriteString(z, got)
+		_ = z.Close()
+	case "base64":
+		_, _ = io.WriteString(w, base64.StdEncoding.EncodeToString([]byte(got)))
+	case "escaped":
+		_, _ = io.WriteString(w, url.QueryEscape(got)+"\n")
+		_ = json.NewEncoder(w).Encode(got)
+	case "trailer":
+		w.Header().Set("Trailer", "X-Echo")
+		_, _ = io.WriteString(w, "an error\n")
+		w.Header().Set("X-Echo", got)
+	case "lab.git/info/refs":
+		if got == "" {
+			w.Header().Set("WWW-Authenticate", "Basic realm=git")
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	default:
+		_, _ = io.WriteString(w, got+"\n")
+	}
+}
+
+// tokens finds what looks like a token of GitHub's in a text: as it is, percent-encoded, escaped as in JSON, and in
+// base64, also where one lies within another.
+func tokens(text string) (all []string) {
+	look := regexp.MustCompile(`ghp_[0-9A-Za-z]{36}`)
+	encoded := regexp.MustCompile(`[0-9A-Za-z+/_-]{24,}`)
+	escape := regexp.MustCompile(`\\u([0-9a-fA-F]{4})`)
+	next := []string{text}
+	for range 3 {
+		var deeper []string
+		for _, s := range next {
+			all = append(all, look.FindAllString(s, -1)...)
+			if plain, err := url.QueryUnescape(s); err == nil && plain != s {
+				deeper = append(deeper, plain)
+			}
+			deeper = append(deeper, escape.ReplaceAllStringFunc(s, func(e string) string {
+				n, _ := strconv.ParseUint(e[2:], 16, 16)
+				return string(rune(n))
+			}))
+			for _, run := range encoded.FindAllString(s, -1) {
+				run = strings.NewReplacer("-", "+", "_", "/").Replace(run)
+				for skip := range 4 {
+					if plain, err := base64.RawStdEncoding.DecodeString(run[skip : skip+(len(run)-skip)/4*4]); err == nil {
+						deeper = append(deeper, string(plain))
+					}
+				}
+			}
+		}
+		next = deeper
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // serveRaw echoes on ports that speak other protocols, to whoever comes.
