@@ -43,8 +43,13 @@ type view struct{ inside, real int32 }
 
 // write refuses when p, after all before it, completes something that must not go on.
 func (s *scan) write(p []byte) *Refusal {
+	before := s.plain
 	if refusal := s.look(&s.plain, p); refusal != nil {
 		return refusal
+	}
+	if before == s.other && !s.u.changes(p) {
+		s.other = s.plain
+		return nil
 	}
 	s.text = s.u.write(s.text[:0], p)
 	return s.look(&s.other, s.text)

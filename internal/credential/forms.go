@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"html"
@@ -46,18 +47,40 @@ type unescaper struct {
 	pending []byte // the beginning of an escape
 }
 
+// changes says whether the unescaper makes anything else of data than data.
+func (u *unescaper) changes(data []byte) bool {
+	return len(u.pending) > 0 || bytes.IndexByte(data, '%') >= 0 || bytes.IndexByte(data, '\\') >= 0
+}
+
 // write appends to out what data, after what was pending, stands for.
 func (u *unescaper) write(out, data []byte) []byte {
-	for _, b := range data {
-		u.pending = append(u.pending, b)
-		for len(u.pending) > 0 {
-			n, char, whole := unescape(u.pending)
-			if !whole {
-				break
+	for len(data) > 0 {
+		if len(u.pending) > 0 {
+			u.pending, data = append(u.pending, data[0]), data[1:]
+			for len(u.pending) > 0 {
+				n, char, whole := unescape(u.pending)
+				if !whole {
+					break
+				}
+				out = append(out, char)
+				u.pending = append(u.pending[:0], u.pending[n:]...)
 			}
-			out = append(out, char)
-			u.pending = append(u.pending[:0], u.pending[n:]...)
+			continue
 		}
+		plain := 0
+		for plain < len(data) && data[plain] != '%' && data[plain] != '\\' {
+			plain++
+		}
+		out, data = append(out, data[:plain]...), data[plain:]
+		if len(data) == 0 {
+			break
+		}
+		n, char, whole := unescape(data)
+		if !whole {
+			u.pending = append(u.pending, data...)
+			break
+		}
+		out, data = append(out, char), data[n:]
 	}
 	return out
 }

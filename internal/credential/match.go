@@ -2,8 +2,9 @@ package credential
 
 import "bytes"
 
-// matcher finds any of many byte strings in a stream, in one pass (Aho and Corasick, CACM 18(6), 1975). It is
-// immutable. Its table has a column for each byte that occurs in a pattern and one for all others.
+// matcher finds any of many byte strings in a stream, in one pass (Aho and Corasick, CACM 18(6), 1975), and looks at few
+// bytes where none begins (Wu and Manber, TR-94-17, 1994). It is immutable. Its table has a column for each byte that
+// occurs in a pattern and one for all others.
 type matcher struct {
 	column  [256]uint8
 	columns int
@@ -11,7 +12,19 @@ type matcher struct {
 	found   []int32 // by state: which pattern ends there, or -1
 	depth   []int32 // by state: how many bytes of some pattern it stands for
 	length  []int   // by pattern
+	// window is how many bytes every pattern has at least, and skips by how many a window may move on when it ends in those
+	// two bytes: none of the patterns begins before.
+	window int
+	skips  [skipSize]uint8
 }
+
+const (
+	maxWindow = 255 // what fits into a skip
+	skipSize  = 1 << 12
+)
+
+// pair is two bytes as a number below skipSize.
+func pair(a, b byte) int { return (int(a)<<4 ^ int(b)) & (skipSize - 1) }
 
 // newMatcher makes a matcher of patterns; empty ones are never found. Of two that end at the same byte the longer is.
 func newMatcher(patterns [][]byte) *matcher {
@@ -30,7 +43,41 @@ func newMatcher(patterns [][]byte) *matcher {
 		m.addPattern(i, p)
 	}
 	m.close()
+	m.setSkips(patterns)
 	return m
+}
+
+func (m *matcher) setSkips(patterns [][]byte) {
+	m.window = maxWindow
+	for _, p := range patterns {
+		if len(p) > 0 {
+			m.window = min(m.window, len(p))
+		}
+	}
+	for i := range m.skips {
+		m.skips[i] = uint8(m.window - 1)
+	}
+	for _, p := range patterns {
+		for i := 1; i < min(m.window, len(p)); i++ {
+			at := pair(p[i-1], p[i])
+			m.skips[at] = min(m.skips[at], uint8(m.window-1-i))
+		}
+	}
+}
+
+// skip is the first place at or after i where a pattern may begin, or so near the end that this cannot be told.
+func (m *matcher) skip(data []byte, i int) int {
+	if m.window < 2 {
+		return i
+	}
+	for end := i + m.window - 1; end < len(data); end = i + m.window - 1 {
+		n := m.skips[pair(data[end-1], data[end])]
+		if n == 0 {
+			return i
+		}
+		i += int(n)
+	}
+	return i
 }
 
 func (m *matcher) addState(depth int32) int32 {
@@ -93,8 +140,13 @@ func (m *matcher) step(state int32, b byte) int32 {
 // find returns the first pattern that ends in data, and where it ends, or -1. It starts in state and returns the one
 // that it ended in, for what follows.
 func (m *matcher) find(state int32, data []byte) (after int32, pattern, end int) {
-	for i, b := range data {
-		state = m.step(state, b)
+	for i := 0; i < len(data); i++ {
+		if state == 0 {
+			if i = m.skip(data, i); i == len(data) {
+				break
+			}
+		}
+		state = m.step(state, data[i])
 		if p := m.found[state]; p >= 0 {
 			return state, int(p), i + 1
 		}

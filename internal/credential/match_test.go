@@ -43,6 +43,7 @@ func FuzzReplacer(f *testing.F) {
 	f.Add("the secret is secret", "secret", "is", "x", uint8(3))
 	f.Add("aaaab", "aaab", "aa", "", uint8(1))
 	f.Add("abcabcabd", "abcabd", "bcabc", "ca", uint8(2))
+	f.Add(strings.Repeat("nothing of this is one ", 9)+"sk-ant-0123456789012-one and sk-ant-9999999999999", "sk-ant-0123456789012", "sk-ant-9999999999999", "0123456789012-one", uint8(40))
 	f.Fuzz(func(t *testing.T, text, one, two, three string, size uint8) {
 		if len(text) > 1000 || len(one)+len(two)+len(three) > 200 || one == two || two == three || one == three {
 			return
@@ -138,5 +139,23 @@ func TestBase64CoresDoNotDependOnNeighbours(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// BenchmarkScan looks for what stands for two secrets in a request's body.
+func BenchmarkScan(b *testing.B) {
+	placeholder := Shape{Prefix: "ghp_", Length: 36, Alphabet: base62}.New()
+	k := NewKeeper(Config{Secrets: []Secret{{Name: "github", Placeholder: placeholder}}, Canaries: []Canary{{Name: "key", Value: AWSKeyID().New()}}})
+	for name, unit := range map[string]string{"zeros": "\x00", "text": "func main() { fmt.Println(42) } // and so on\n", "json": `{\"role\":\"user\",\"content\":\"say hi\n\"}`} {
+		b.Run(name, func(b *testing.B) {
+			data := []byte(strings.Repeat(unit, (32<<10)/len(unit)))
+			b.SetBytes(int64(len(data)))
+			s := (&Exchange{k: k}).newScan()
+			for b.Loop() {
+				if refusal := s.write(data); refusal != nil {
+					b.Fatal(refusal)
+				}
+			}
+		})
 	}
 }
