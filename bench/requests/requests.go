@@ -1,6 +1,7 @@
 // Package requests measures HTTPS requests from a sandbox, whose TLS the egress opens and whose every request it
-// judges, against the same requests to the same server directly and through the plainest proxy that opens TLS; and
-// what open connections cost in memory. The probe of package network plays all parts but the sandbox.
+// judges, against the same requests to the same server directly and through the plainest proxy that opens TLS; the same
+// with a secret that enters each request on its way and is looked for in each answer; and what open connections cost in
+// memory. The probe of package network plays all parts but the sandbox.
 package requests
 
 import (
@@ -23,6 +24,7 @@ const (
 	direct = "HTTPS, directly"
 	plain  = "plain TLS reverse proxy"
 	bailey = "bailey, inspected"
+	keeps  = "bailey, with a secret"
 )
 
 // Figures, in the order in which the probe prints them.
@@ -43,6 +45,21 @@ func targets() []compare.Target {
 		against(open, plain, 1/0.8, 0), against(single, direct, 1, 0.3)}
 }
 
+// secrets says what a secret may cost beside the inspection.
+func secrets() []compare.Target {
+	all := []compare.Target{{Command: keeps + ", " + single, Peer: bailey + ", " + single, Factor: 1, Plus: 0.1}}
+	for _, figure := range []string{up, down, fresh, open} {
+		all = append(all, compare.Target{Command: keeps + ", " + figure, Peer: bailey + ", " + figure, Factor: 1.1})
+	}
+	return all
+}
+
+// keeper is the sandbox with a secret, and token what the probe's server takes for one.
+const (
+	keeper = "keeper"
+	token  = "the-secret-of-host.bailey.internal"
+)
+
 // held is how many open connections are weighed.
 const held = 1000
 
@@ -57,12 +74,21 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, y.Remove(ctx, yard.Name)) }()
+	names := []string{yard.Name}
+	defer func() { err = errors.Join(err, y.Remove(ctx, names...)) }()
+	if err := y.Feed(ctx, token, "secret", "set", "--source", "age", "--sandbox", keeper, "--host", lab.Web, "--as", "bearer", "--env", "BENCH_TOKEN", "bench"); err != nil {
+		return report, err
+	}
+	if err := y.StartNamed(ctx, keeper, "--allow", lab.Web); err != nil {
+		return report, err
+	}
+	names = append(names, keeper)
 	outside := append(os.Environ(), lab.Trust())
 	roads := []compare.Command{
 		{Name: direct, Env: outside, Argv: []string{lab.Probe, "requests", lab.WebAddress}},
 		{Name: plain, Env: outside, Argv: []string{lab.Probe, "requests", lab.Proxy}},
 		y.Command(bailey, "exec", yard.Name, inside, "requests", lab.Web),
+		y.Command(keeps, "exec", keeper, inside, "requests", lab.Web),
 	}
 	for i := range roads {
 		roads[i].Figures = []string{up, down, fresh, open, single, worst}
@@ -71,7 +97,11 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 	if report.Results, err = compare.Run(ctx, roads, rounds); err != nil {
 		return report, err
 	}
-	report.Verdicts = compare.Judge(report.Results, targets())
+	report.Verdicts = compare.Judge(report.Results, append(targets(), secrets()...))
+	if err := y.Remove(ctx, keeper); err != nil { // one supervisor is weighed
+		return report, err
+	}
+	names = names[:1]
 	for _, kind := range []struct{ name, verb, address string }{{"carried", "hold", lab.Echo}, {"inspected", "holdweb", lab.Web}} {
 		weight, err := weigh(ctx, y, y.Command("", "exec", "-i", yard.Name, inside, kind.verb, fmt.Sprint(held), kind.address))
 		if err != nil {

@@ -50,13 +50,21 @@ func (y *Yard) Setenv(kv string) { y.env = append(y.env, kv) }
 
 // Start starts the sandbox called Name, with these flags of bailey run. The caller removes it.
 func (y *Yard) Start(ctx context.Context, flags ...string) error {
-	return y.Run(ctx, append(append([]string{"run", "--detach", "--name", Name}, flags...), "shell", ".", "--", "-c", "sleep 86400")...)
+	return y.StartNamed(ctx, Name, flags...)
+}
+
+// StartNamed is Start for another name.
+func (y *Yard) StartNamed(ctx context.Context, name string, flags ...string) error {
+	return y.Run(ctx, append(append([]string{"run", "--detach", "--name", name}, flags...), "shell", ".", "--", "-c", "sleep 86400")...)
 }
 
 // Run runs bailey in the workspace.
-func (y *Yard) Run(ctx context.Context, args ...string) error {
+func (y *Yard) Run(ctx context.Context, args ...string) error { return y.Feed(ctx, "", args...) }
+
+// Feed is Run with an input.
+func (y *Yard) Feed(ctx context.Context, input string, args ...string) error {
 	cmd := exec.CommandContext(ctx, y.Program, args...)
-	cmd.Dir, cmd.Env = y.Work, y.env
+	cmd.Dir, cmd.Env, cmd.Stdin = y.Work, y.env, strings.NewReader(input)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("bailey %s: %w: %s", args[0], err, bytes.TrimSpace(out))
 	}

@@ -7,7 +7,8 @@
 //	probe reach ADDRESS            ends when ADDRESS serves
 //	probe web FILE                 serves HTTPS, with a certificate that it makes and writes to FILE; prints its address
 //	probe proxy FILE ADDRESS       is a plain reverse proxy to the probe web at ADDRESS, with its certificate; prints its address
-//	probe requests ADDRESS         prints the figures of package requests, a number each, milliseconds
+//	probe requests ADDRESS         prints the figures of package requests, a number each, milliseconds; its requests carry
+//	                               the token in BENCH_TOKEN
 //	probe hold N ADDRESS           opens N connections, prints a line, and holds them until its input ends
 //	probe holdweb N ADDRESS        the same, of HTTPS, with one request on each
 //	probe soak SECONDS RATE ADDRESS WEB   makes RATE connections a second to both, in turn; prints how many it made

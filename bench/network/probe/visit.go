@@ -29,8 +29,25 @@ func newVisitor(address string) (*visitor, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", address)
 	}
-	return &visitor{http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: clients,
-		TLSClientConfig: &tls.Config{NextProtos: []string{"http/1.1"}}}}, "https://" + net.JoinHostPort(webName, port)}, nil
+	transport := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: clients, TLSClientConfig: &tls.Config{NextProtos: []string{"http/1.1"}}}
+	return &visitor{http.Client{Transport: bearer{os.Getenv(tokenVariable), transport}}, "https://" + net.JoinHostPort(webName, port)}, nil
+}
+
+// tokenVariable has the token that requests carry, if any.
+const tokenVariable = "BENCH_TOKEN"
+
+// bearer adds a token to requests.
+type bearer struct {
+	token string // "" adds none
+	http.RoundTripper
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.token != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+b.token)
+	}
+	return b.RoundTripper.RoundTrip(r)
 }
 
 func (v *visitor) Close() error {

@@ -23,6 +23,9 @@ import (
 // webName is the host that a web probe is, inside a sandbox and outside.
 const webName = "host.bailey.internal"
 
+// secret is the token that the web takes; a request may also come without one.
+const secret = "the-secret-of-" + webName
+
 // web serves HTTP/1 in TLS: bulk bytes to a GET of /down, one byte to everything else when its body has arrived.
 func web(file string) error {
 	identity, err := makeIdentity(file)
@@ -30,6 +33,10 @@ func web(file string) error {
 		return err
 	}
 	return serveTLS(identity, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h := r.Header.Get("Authorization"); h != "" && h != "Bearer "+secret {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
 		if r.URL.Path == "/down" {
 			w.Header().Set("Content-Length", fmt.Sprint(bulk))
 			_ = fill(w)
