@@ -26,7 +26,7 @@ func tiers() [][]string {
 		{"internal/backend/namespace", "internal/backend/fake"},
 		{"internal/egress", "internal/oauth", "internal/learn", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
 		{"internal/egress/framing", "internal/egress/sniff", "internal/credential", "internal/certs", "internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig", "internal/gateway/relay"},
-		{"internal/sandbox", "internal/hostname", "internal/vt"},
+		{"internal/sandbox", "internal/hostname", "internal/vt", "internal/leaks"},
 		{"internal/gateway", "internal/failpoint"},
 	}
 }

@@ -86,7 +86,7 @@ workspace that you name, a toolchain, and the network hosts that you allow. Noth
 	root.AddCommand(
 		newRun(a), newCreate(a), newStart(a), newStop(a), newRestart(a), newPause(a), newUnpause(a), newRm(a), newPrune(a),
 		newLs(a), newInspect(a), newLogs(a), newAttach(a), newExec(a), newCp(a), newWait(a), newStats(a),
-		newAllow(a), newDeny(a), newApprovals(a), newPolicy(a), newSecret(a), newLogin(a), newDoctor(a), newVersion(a), newDockerPlugin(a),
+		newAllow(a), newDeny(a), newApprovals(a), newPolicy(a), newSecret(a), newLogin(a), newScan(a), newDoctor(a), newVersion(a), newDockerPlugin(a),
 	)
 	root.AddCommand(newForeign()...)
 	for _, cmd := range root.Commands() {

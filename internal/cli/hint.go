@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
 // passKeys sends the keyboard to the process, but for the keys that are ours. It reports whether they leave.
@@ -36,6 +38,9 @@ func (x *interaction) showQuestions(raw *rawTerminal) (end func()) {
 	raw.status.text = func(width int) string {
 		if list := x.questions.open(); len(list) > 0 {
 			return hintLine(list, keys, width)
+		}
+		if text := x.questions.alerted(); text != "" {
+			return ending(" bailey: "+vt.OneLine(text)+" ", width)
 		}
 		return ""
 	}

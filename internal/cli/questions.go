@@ -26,26 +26,33 @@ type questions struct {
 	client *api.Client
 	name   string // of the sandbox
 
-	mu   sync.Mutex
-	list []api.Question
+	mu    sync.Mutex
+	list  []api.Question
+	alert string // what else should be seen
 }
 
-// follow keeps them up to date, and calls changed after each change, until ctx ends or the sandbox asks nothing.
+// follow keeps them up to date, and calls changed after each change, until ctx or the sandbox ends.
 func (q *questions) follow(ctx context.Context, changed func()) {
 	v, err := q.client.Approvals(ctx)
-	for err == nil && v.Asks {
-		q.set(v.Questions)
+	for err == nil {
+		q.set(v.Questions, v.Alert)
 		changed()
 		v, err = q.client.AwaitApprovals(ctx, v.Seq)
 	}
-	q.set(nil)
+	q.set(nil, "")
 	changed()
 }
 
-func (q *questions) set(list []api.Question) {
+func (q *questions) set(list []api.Question, alert string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.list = list
+	q.list, q.alert = list, alert
+}
+
+func (q *questions) alerted() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.alert
 }
 
 func (q *questions) open() []api.Question {

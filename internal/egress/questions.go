@@ -237,6 +237,13 @@ func (q *Questions) Wait(ctx context.Context, seen uint64) {
 	}
 }
 
+// Wake has whoever waits look again, as if there were others.
+func (q *Questions) Wake() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.change()
+}
+
 func (q *Questions) find(id uint64) *question {
 	i := slices.IndexFunc(q.open, func(o *question) bool { return o.ID == id })
 	if i < 0 {

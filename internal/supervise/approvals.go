@@ -3,6 +3,7 @@ package supervise
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/policy"
@@ -15,6 +16,9 @@ func (s *supervisor) Approvals(context.Context) (api.Approvals, error) {
 	if s.egress == nil {
 		return v, nil
 	}
+	s.mu.Lock()
+	v.Alert = s.alerted
+	s.mu.Unlock()
 	v.Asks = s.rules.Load().Default == policy.Ask
 	list, seq := s.egress.Questions().List()
 	v.Seq = seq
@@ -33,6 +37,32 @@ func (s *supervisor) AwaitApprovals(ctx context.Context, seen uint64) (api.Appro
 		s.egress.Questions().Wait(ctx, seen)
 	}
 	return s.Approvals(ctx)
+}
+
+// alert shows a sentence in the attached terminals, for some time or, with 0, until another takes its place. Without a
+// network nobody looks for it.
+func (s *supervisor) alert(text string, shown time.Duration) {
+	if s.egress == nil {
+		return
+	}
+	s.mu.Lock()
+	s.alerted = text
+	s.mu.Unlock()
+	s.egress.Questions().Wake()
+	if shown == 0 {
+		return
+	}
+	time.AfterFunc(shown, func() {
+		s.mu.Lock()
+		over := s.alerted == text
+		if over {
+			s.alerted = ""
+		}
+		s.mu.Unlock()
+		if over {
+			s.egress.Questions().Wake()
+		}
+	})
 }
 
 // Answer implements api.Supervisor. An answer that lasts is a rule, which decides what waits like any other: so

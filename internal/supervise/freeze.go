@@ -38,6 +38,16 @@ func (s *supervisor) freeze(reason string) {
 		return
 	}
 	s.pause(true)
+	s.alertFrozen()
+}
+
+// alertFrozen tells who is attached why nothing moves any more, or takes that back. It is called with reload held.
+func (s *supervisor) alertFrozen() {
+	if s.frozen == "" {
+		s.alert("", 0)
+		return
+	}
+	s.alert("frozen: "+s.frozen+": bailey policy log "+s.sb.Name+", then: bailey unpause "+s.sb.Name, 0)
 }
 
 // readFrozen reads whether a human has frozen the sandbox, or has looked. It is called with reload held.
@@ -48,6 +58,7 @@ func (s *supervisor) readFrozen() error {
 	}
 	if stop := reason != ""; stop != (s.frozen != "") {
 		defer s.pause(stop)
+		defer s.alertFrozen()
 	}
 	s.frozen = reason
 	return nil

@@ -113,6 +113,7 @@ type supervisor struct {
 	mu      sync.Mutex // never held while the guest is spoken to: a guest may choose not to answer
 	clients int
 	served  bool // a client has been there
+	alerted string
 	agent   *api.AgentRun
 	watcher *guestproto.Client // nil until the first Follow
 
@@ -198,6 +199,7 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	go func() { served <- api.Serve(serveCtx, ln, s, s.log) }()
 	ready()
 	s.log.Info("ready", "backend", backend.Name())
+	s.work.Go(func() { s.scan(background) })
 	_ = failpoint.Hit("supervise.ready")
 	s.wait(ctx)
 	_ = failpoint.Hit("supervise.stopping")
