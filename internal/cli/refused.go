@@ -30,7 +30,11 @@ func refusedAtCreation() []refusedFlag {
 }
 
 func refusedAtExec() []refusedFlag {
-	return []refusedFlag{{"privileged", "", false, "is refused: no command inside has more rights than the sandbox leaves; -u root installs packages"}}
+	return []refusedFlag{
+		{"privileged", "", false, "is refused: no command inside has more rights than the sandbox leaves; -u root installs packages"},
+		// A process could hand its connection to any other, and the gateway sees neither.
+		{"secret", "", true, "is refused: a secret for one command alone needs connections that can be told apart by their process, which this backend cannot; give that command a sandbox of its own: bailey run --rm --credentials NAME shell ."},
+	}
 }
 
 func registerRefused(cmd *cobra.Command, flags []refusedFlag) {

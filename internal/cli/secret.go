@@ -28,7 +28,7 @@ TLS, and only in the place that it belongs to. Anywhere else what stands for it 
 		Args:    unknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSecretSet(a), newSecretLs(a), newSecretRm(a), newSecretImport(a), newSecretPassphrase(a))
+	cmd.AddCommand(newSecretSet(a), newSecretLs(a), newSecretRm(a), newSecretProject(a), newSecretImport(a), newSecretPassphrase(a))
 	return cmd
 }
 

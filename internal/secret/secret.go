@@ -8,6 +8,7 @@
 //	index.json   Entry by Entry: what is known of each secret without its value
 //	vault.age    values, encrypted to vault.key
 //	vault.key    the key, as age-keygen writes it; or vault.key.age, the same encrypted by a passphrase
+//	projections.json   which files of variables sandboxes see, with what stands for the values
 //	lock         held while one of them changes
 //	NAME.lock    held while a secret is renewed
 package secret
@@ -32,8 +33,8 @@ var (
 	ErrLocked = errors.New("it is locked")
 )
 
-// Where values are kept by us. Any other source is a reference: "op://VAULT/ITEM/FIELD", "env:NAME", "file:PATH" or
-// "command:SHELL COMMAND".
+// Where values are kept by us. Any other source is a reference: "op://VAULT/ITEM/FIELD", "env:NAME", "file:PATH",
+// "dotenv:PATH#VARIABLE" or "command:SHELL COMMAND".
 const (
 	Keyring = "keyring"
 	Vault   = "age"
@@ -48,6 +49,8 @@ type Entry struct {
 	Bindings []Binding `json:"bindings,omitempty"`
 	// Env is the variables that hold its placeholder inside. None means the service's.
 	Env []string `json:"env,omitempty"`
+	// Prefix is how the value begins, where that says what it is; what stands for it begins so too.
+	Prefix string `json:"prefix,omitempty"`
 	// Sandboxes are those that may use it; none means every one.
 	Sandboxes []string  `json:"sandboxes,omitempty"`
 	Changed   time.Time `json:"changed"`
@@ -83,6 +86,9 @@ func (e Entry) Resolve() (Resolved, error) {
 	r.Bindings, r.Env, r.Shape = service.Bindings, service.Env, service.Shape
 	if len(e.Env) > 0 {
 		r.Env = e.Env
+	}
+	if e.Prefix != "" {
+		r.Shape = credential.Shape{Prefix: e.Prefix, Length: 40}
 	}
 	if len(e.Bindings) > 0 {
 		r.Bindings = nil

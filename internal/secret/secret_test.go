@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/test/machine"
@@ -261,27 +262,54 @@ func TestUpdatesWaitForEachOther(t *testing.T) {
 	wantValue(t, s, "count", strings.Repeat("x", 1+processes*times))
 }
 
-// TestKeyring runs in a session bus of its own, with a Secret Service that is unlocked, and again with one that is not.
+// TestKeyring runs in a session bus of its own, with a Secret Service that is unlocked, one that is locked while it is used,
+// and none.
 func TestKeyring(t *testing.T) {
 	if os.Getenv("BAILEY_TEST_KEYRING") != "" {
 		inKeyringSession(t, os.Getenv("BAILEY_TEST_KEYRING"))
 		return
 	}
-	for _, program := range []string{"dbus-run-session", "gnome-keyring-daemon"} {
+	for _, program := range []string{"dbus-run-session", "dbus-send", "gnome-keyring-daemon"} {
 		if _, err := exec.LookPath(program); err != nil {
 			machine.Lack(t, "keyring", err.Error())
 		}
 	}
-	for mode, daemon := range map[string]string{
-		"unlocked": "printf pass | gnome-keyring-daemon --unlock --components=secrets >/dev/null",
-		"missing":  "true",
-	} {
-		home := t.TempDir()
+	const unlocked = "printf pass | gnome-keyring-daemon --unlock --components=secrets >/dev/null"
+	session := func(home, mode, daemon string) {
 		cmd := exec.Command("dbus-run-session", "--", "sh", "-c", daemon+fmt.Sprintf(" && exec %s -test.run='^TestKeyring$' -test.v", os.Args[0]))
 		cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_DATA_DIRS=/nowhere", "BAILEY_TEST_KEYRING="+mode)
+		cmd.WaitDelay = time.Second
 		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestKeyring") {
 			t.Errorf("%s: %v\n%s", mode, err, out)
 		}
+	}
+	session(t.TempDir(), "unlocked", unlocked)
+	session(t.TempDir(), "missing", "true")
+	home := t.TempDir()
+	session(home, "locked", unlocked)
+	session(home, "opened", unlocked) // again: nothing is lost
+}
+
+// lockedKeyring: nothing is read or kept, that is told, and nothing is lost.
+func lockedKeyring(t *testing.T, s *Store, e Entry) {
+	lock := exec.Command("dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.secrets", "/org/freedesktop/secrets",
+		"org.freedesktop.Secret.Service.Lock", "array:objpath:/org/freedesktop/secrets/collection/login")
+	if out, err := lock.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	other := &Store{Dir: s.Dir, Getenv: os.Getenv} // which has not read it yet
+	if got, err := other.Value(ctx, "github"); err == nil || !strings.Contains(sandbox.Hint(err), "unlock") {
+		t.Errorf("it is read: %q, %v, hint %q", got, err, sandbox.Hint(err))
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.Set(ctx, e, "another"); err == nil || !strings.Contains(sandbox.Hint(err), "unlock") {
+		t.Errorf("it is kept: %v, hint %q", err, sandbox.Hint(err))
+	}
+	if source := DefaultSource(t.Context()); source != Vault {
+		t.Errorf("secrets would be kept in %s", source)
 	}
 }
 
@@ -298,9 +326,19 @@ func inKeyringSession(t *testing.T, mode string) {
 		}
 		return
 	}
+	if mode == "opened" {
+		if got, err := readKeyring(ctx, "github"); err != nil || got != value {
+			t.Errorf("after it was locked: %q, %v", got, err)
+		}
+		return
+	}
 	set(t, s, e, value)
 	wantValue(t, s, "github", value)
 	wantNowhere(t, s, value)
+	if mode == "locked" {
+		lockedKeyring(t, s, e)
+		return
+	}
 	set(t, s, e, "rotated")
 	wantValue(t, s, "github", "rotated")
 	wantValue(t, &Store{Dir: s.Dir, Getenv: os.Getenv}, "github", "rotated")

@@ -31,10 +31,12 @@ type reference struct{ kind, rest string }
 // parseReference reads a source that is no keeper of ours.
 func parseReference(source string) (reference, error) {
 	kind, rest, _ := strings.Cut(source, ":")
+	_, _, variable := dotenvParts(rest)
 	switch {
 	case kind == "op" && strings.HasPrefix(rest, "//") && len(rest) > 2 && !strings.ContainsAny(source, "\x00\n"):
 		return reference{kind, source}, nil
-	case kind == "env" && rest != "" && !strings.ContainsAny(rest, "=\x00"),
+	case kind == dotenv && variable,
+		kind == "env" && rest != "" && !strings.ContainsAny(rest, "=\x00"),
 		kind == "file" && filepath.IsAbs(rest) && !strings.Contains(rest, "\x00"),
 		kind == "command" && strings.TrimSpace(rest) != "" && !strings.Contains(rest, "\x00"):
 		return reference{kind, rest}, nil
@@ -49,6 +51,8 @@ func (r reference) read(ctx context.Context, s *Store) (string, error) {
 		return s.variable(r.rest)
 	case "file":
 		return readFile(r.rest)
+	case dotenv:
+		return readDotenv(r.rest)
 	case "op":
 		if _, err := exec.LookPath("op"); err != nil {
 			return "", sandbox.WithHint(errors.New("the command of 1Password, op, is not installed"), "see https://developer.1password.com/docs/cli")

@@ -225,7 +225,7 @@ func (s *Store) Value(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	c = cached{value: value, source: e.Source, stamp: stamp}
-	if e.Source != Vault && !strings.HasPrefix(e.Source, "file:") {
+	if e.Source != Vault && !strings.HasPrefix(e.Source, "file:") && !strings.HasPrefix(e.Source, dotenv+":") {
 		c.until = time.Now().Add(remembered)
 	}
 	s.mu.Lock()
@@ -354,6 +354,10 @@ func (s *Store) lock() (unlock func(), err error) {
 // itself makes them.
 func (s *Store) sourceStamp(source string) string {
 	if path, ok := strings.CutPrefix(source, "file:"); ok {
+		return fileStamp(path)
+	}
+	if rest, ok := strings.CutPrefix(source, dotenv+":"); ok {
+		path, _, _ := dotenvParts(rest)
 		return fileStamp(path)
 	}
 	if source == Vault {

@@ -13,6 +13,7 @@
 //	  sandboxes/NAME/lock              held by the supervisor for its whole life; contains its pid, for display
 //	  sandboxes/NAME/rules.json        Grants: rules given with bailey allow and deny
 //	  sandboxes/NAME/credentials.json  what stands for secrets inside
+//	  sandboxes/NAME/projected/        files of variables as they are shown inside
 //	  sandboxes/NAME/frozen            why a human must look before it goes on
 //	  sandboxes/NAME/audit.jsonl       every decision about the network, one line each
 //	  sandboxes/NAME/supervisor.log    what the supervisor had to say
@@ -45,6 +46,7 @@ const (
 
 	CredentialsFile = "credentials.json"
 	FrozenFile      = "frozen"
+	ProjectedDir    = "projected"
 
 	QuarantineDir = "quarantine"
 	GuardedFile   = "guarded.json"

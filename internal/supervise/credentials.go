@@ -28,6 +28,7 @@ type credentials struct {
 	stands state.StandIns // inside
 	begun  []lendable     // what may be used at the start; what is made inside depends on it
 	memory credential.Memory
+	files  []projected   // of variables, shown inside
 	login  *oauth.Broker // of the agent's kind; nil where there is none, or nothing is lent
 	kept   func()        // called when a login has been kept; nil before the network is served
 }
@@ -70,6 +71,16 @@ func newCredentials(store *secret.Store, sb *state.Sandbox, ag agent.Agent) (*cr
 	}
 	for _, l := range c.begun {
 		stand(l.Name, l.resolved.Shape)
+	}
+	if err := c.readProjections(); err != nil {
+		return nil, err
+	}
+	for _, f := range c.files {
+		for variable := range f.variables {
+			if name, shape := c.standsFor(f.Projection, variable); name == f.Source(variable) {
+				stand(name, shape)
+			}
+		}
 	}
 	if maps.Equal(before.Placeholders, c.stands.Placeholders) && maps.Equal(before.Canaries, c.stands.Canaries) {
 		return c, nil // a start that changes nothing does not wait for the disk
@@ -177,6 +188,17 @@ func (c *credentials) env() []string {
 		}
 	}
 	return env
+}
+
+// tokens is what stands for the secrets of services, by their names.
+func (c *credentials) tokens() map[string]string {
+	tokens := map[string]string{}
+	for _, l := range c.begun {
+		if l.Service != "" {
+			tokens[l.Service] = c.stands.Placeholders[l.Name]
+		}
+	}
+	return tokens
 }
 
 // logins is what programs inside find in files: git, by each host where a password goes, and npm.

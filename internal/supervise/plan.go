@@ -90,6 +90,9 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 	if err := p.addDirectories(sb); err != nil {
 		return plan{}, err
 	}
+	if err := p.projectFiles(sb); err != nil {
+		return plan{}, fmt.Errorf("cannot show a file of variables: %w", err)
+	}
 	p.agent, p.agentArgv = ag, ag.Command(installed.Bin, nil)
 	return p, nil
 }
@@ -153,7 +156,7 @@ func (p *plan) seedHome(ctx context.Context, home string, sb *state.Sandbox) err
 	if err != nil {
 		return fmt.Errorf("cannot read the login: %w", err)
 	}
-	in := agent.SeedInput{Env: map[string]string{}, Login: login, Canaries: p.credentials.stands.Canaries}
+	in := agent.SeedInput{Env: map[string]string{}, Login: login, Canaries: p.credentials.stands.Canaries, Tokens: p.credentials.tokens()}
 	for _, kv := range p.spec.Env {
 		key, value, _ := strings.Cut(kv, "=")
 		in.Env[key] = value

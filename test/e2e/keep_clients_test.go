@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -174,5 +175,67 @@ func TestTheKeyOfTheRealCodexStaysOutside(t *testing.T) {
 	}
 	if places := u.sweep("box", modelKey); len(places) > 0 {
 		t.Errorf("the key is in %v", places)
+	}
+}
+
+// TestAProjectedFileOfVariables: a program inside finds its variables in .env, and what stands for one of them becomes the
+// secret on its way to the host that the user has named. The rest opens nothing, and nothing of it is inside.
+func TestAProjectedFileOfVariables(t *testing.T) {
+	needCurl(t)
+	var seen atomic.Pointer[string]
+	port, roots := serveTLS(t, func(w http.ResponseWriter, r *http.Request) {
+		h := r.Header.Get("Authorization")
+		seen.Store(&h)
+	})
+	u := newUser(t)
+	u.ownStore()
+	u.env = append(u.env, "SSL_CERT_FILE="+roots)
+	const first, second, other = "sk_live_first0first0first0first0", "sk_live_second0second0second0sec", "not-to-be-seen-by-anybody"
+	file := func(key string) {
+		u.write("src/shop/.env", "# the shop's\nexport SHOP_KEY=\""+key+"\"\nPORT=3000 # where it listens\nPASSWORD='"+other+"'\n")
+	}
+	file(first)
+	host := "host.bailey.internal:" + port
+	use := ". ./.env && curl -s -o /dev/null -w '%{http_code} ' -H \"Authorization: Bearer $SHOP_KEY\" https://" + host + "/ && curl -s -o /dev/null -w '%{http_code} ' -H \"Authorization: Bearer $PASSWORD\" https://" + host + "/; cat .env"
+	u.box("--allow", host)
+	if got := u.inside("box", "cat .env; echo; echo x > .env"); strings.Contains(got, "SHOP_KEY") {
+		t.Fatalf("hidden, the file says %q", got)
+	}
+	u.must("rm", "-f", "box")
+	if got := u.must("secret", "project", "--host", "SHOP_KEY="+host, "--plain", "PORT", ".env"); got != "shop.shop_key\n" {
+		t.Errorf("bailey secret project: %q", got)
+	}
+	u.box("--allow", host)
+	got := u.inside("box", use)
+	if h := seen.Load(); h == nil || *h != "Bearer "+first || !strings.HasPrefix(got, "200 403 ") {
+		t.Errorf("the server has seen %v, inside it says %s", h, got)
+	}
+	if !strings.Contains(got, `SHOP_KEY="sk_live_`) || !strings.Contains(got, "PORT=3000") || strings.Contains(got, first) || strings.Contains(got, other) {
+		t.Errorf("the file says %s", got)
+	}
+	file(second)
+	if got := u.inside("box", use); *seen.Load() != "Bearer "+second {
+		t.Errorf("after a change outside the server has seen %s, inside it says %s", *seen.Load(), got)
+	}
+	if got := u.inside("box", "echo x > .env; rm -f .env; mv .env away; grep -c SHOP_KEY .env"); !strings.HasSuffix(strings.TrimSpace(got), "1") {
+		t.Errorf("the agent has changed it: %s", got)
+	}
+	for _, secret := range []string{first, second, other} {
+		places := slices.DeleteFunc(u.sweep("box", secret), func(place string) bool { return place == u.project+"/.env" })
+		if len(places) > 0 {
+			t.Errorf("%s is in %v", secret, places)
+		}
+	}
+	u.must("restart", "box")
+	if got := u.inside("box", use); !strings.HasPrefix(got, "200 403 ") {
+		t.Errorf("after a restart: %s", got)
+	}
+	u.must("secret", "project", "--rm", ".env")
+	u.must("restart", "box")
+	if got := u.inside("box", "cat .env"); strings.Contains(got, "SHOP_KEY") {
+		t.Errorf("taken back, the file says %q", got)
+	}
+	if list := u.must("secret", "ls", "-q"); list != "" {
+		t.Errorf("left is %s", list)
 	}
 }

@@ -1,0 +1,91 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bailey-sandbox/bailey/internal/credential"
+	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/secret"
+	"github.com/bailey-sandbox/bailey/internal/state"
+)
+
+// projected is a file of variables, such as .env, as it is at this start.
+type projected struct {
+	secret.Projection
+	variables map[string]string // none where it cannot be read, and err says why
+	err       error
+}
+
+// readProjections reads the files in the sandbox's workspaces that are shown with what stands for their values.
+func (c *credentials) readProjections() error {
+	if !c.sb.Lends() {
+		return nil
+	}
+	all, err := c.store.Projections()
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		within := func(ws state.Workspace) bool { return strings.HasPrefix(p.Path, ws.Path+"/") }
+		if !slices.ContainsFunc(c.sb.Workspaces, within) {
+			continue
+		}
+		f := projected{Projection: p}
+		f.variables, f.err = p.Variables()
+		if !errors.Is(f.err, fs.ErrNotExist) {
+			c.files = append(c.files, f)
+		}
+	}
+	return nil
+}
+
+// standsFor is the name of what stands for a variable's value: the secret's that is kept for it, or the variable's own,
+// which may go nowhere.
+func (c *credentials) standsFor(p secret.Projection, variable string) (name string, shape credential.Shape) {
+	source := p.Source(variable)
+	if i := slices.IndexFunc(c.begun, func(l lendable) bool { return l.Source == source }); i >= 0 {
+		return c.begun[i].Name, c.begun[i].resolved.Shape
+	}
+	return source, credential.Shape{}
+}
+
+// projectFiles shows those files, in the place of nothing at all. One that cannot be read stays hidden.
+func (p *plan) projectFiles(sb *state.Sandbox) error {
+	c := p.credentials
+	for n, f := range c.files {
+		i := slices.IndexFunc(p.spec.Mounts, func(m sandbox.Mount) bool { return m.Kind == sandbox.MountHidden && m.Target == f.Path })
+		if i < 0 {
+			continue // it is not hidden, so it is there already
+		}
+		if f.err != nil {
+			p.notices = append(p.notices, fmt.Sprintf("%s is hidden: %v", f.Path, f.err))
+			continue
+		}
+		text, err := f.Render(f.variables, func(variable string) string {
+			name, _ := c.standsFor(f.Projection, variable)
+			return c.stands.Placeholders[name]
+		})
+		if err != nil {
+			return err
+		}
+		shown := filepath.Join(sb.Dir, state.ProjectedDir)
+		if err := os.MkdirAll(shown, 0o755); err != nil {
+			return err
+		}
+		name := fmt.Sprint(n)
+		if err := state.WriteAtomic(shown, name, text); err != nil {
+			return err
+		}
+		if err := os.Chmod(filepath.Join(shown, name), 0o644); err != nil { // the agent may be another user
+			return err
+		}
+		p.spec.Mounts[i] = sandbox.Mount{Kind: sandbox.MountBind, Source: filepath.Join(shown, name), Target: f.Path, ReadOnly: true}
+	}
+	return nil
+}
