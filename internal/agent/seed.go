@@ -22,6 +22,8 @@ type SeedInput struct {
 	Env        map[string]string // the agent's environment inside; a key in it counts as approved
 	Login      *Login            // nil for none
 	Canaries   map[string]string // by CanaryKeyID and CanaryKey; nil for none
+	// Tokens stand for the secrets of services whose programs look for them in files, by the service's name.
+	Tokens map[string]string
 }
 
 // Login is what stands for the tokens of a login that is kept outside.
@@ -43,7 +45,7 @@ type seed struct {
 // write home until now: only what are plainly directories and files is touched, never through a link, and
 // anything else is an error that names it. New files get home's owner. The sandbox must not be running.
 func (a Agent) Seed(home string, in SeedInput) error {
-	seeds := canarySeeds(in.Canaries)
+	seeds := append(canarySeeds(in.Canaries), tokenSeeds(in.Tokens)...)
 	if a.seeds != nil {
 		seeds = append(seeds, a.seeds(in)...)
 	}

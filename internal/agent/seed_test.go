@@ -237,3 +237,61 @@ func FuzzAddJSON(f *testing.F) {
 		}
 	})
 }
+
+// TestSeedLeavesTokensWhereProgramsLook: what stands for them, and never over a file that somebody has.
+func TestSeedLeavesTokensWhereProgramsLook(t *testing.T) {
+	shell := builtin(t, "shell")
+	in := SeedInput{Tokens: map[string]string{"github": "ghp_stands", "pypi": "pypi-stands", "npm": "npm_stands"}, Canaries: map[string]string{CanaryKeyID: "AKIAstands", CanaryKey: "stands"}}
+	home := t.TempDir()
+	if err := shell.Seed(home, in); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{".config/gh/hosts.yml": "oauth_token: ghp_stands\n", ".pypirc": "password = pypi-stands\n", ".aws/credentials": "AKIAstands"} {
+		if got := content(t, filepath.Join(home, name)); !strings.Contains(got, want) {
+			t.Errorf("%s says %s", name, got)
+		}
+	}
+	home = t.TempDir()
+	plantFile(t, home, ".pypirc", "[own]\n")
+	if err := shell.Seed(home, SeedInput{Tokens: map[string]string{"pypi": "pypi-stands"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, filepath.Join(home, ".pypirc")); got != "[own]\n" {
+		t.Errorf("somebody's own file says %s", got)
+	}
+	if _, err := os.Stat(filepath.Join(home, ".config/gh/hosts.yml")); err == nil {
+		t.Error("there is a file for a token that is not there")
+	}
+}
+
+// TestSeedKeepsLogins: what stands for a login lies where each agent looks for one, and an API key beside it does not win.
+func TestSeedKeepsLogins(t *testing.T) {
+	identity := "e30.eyJodHRwczovL2FwaS5vcGVuYWkuY29tL2F1dGgiOnsiY2hhdGdwdF9hY2NvdW50X2lkIjoiYWNjb3VudC0xIn19.c2ln"
+	for name, want := range map[string]struct {
+		path  string
+		parts []string
+	}{
+		"claude": {".claude/.credentials.json", []string{`"accessToken": "ACCESS"`, `"refreshToken": "REFRESH"`}},
+		"codex":  {".codex/auth.json", []string{`"access_token": "ACCESS"`, `"account_id": "account-1"`, `"auth_mode": "chatgpt"`}},
+		"gemini": {".gemini/oauth_creds.json", []string{`"access_token": "ACCESS"`, `"refresh_token": "REFRESH"`, `"expiry_date"`}},
+	} {
+		home, in := t.TempDir(), seedInput()
+		a := builtin(t, name)
+		if err := a.Seed(home, in); err != nil { // as before the login
+			t.Fatal(err)
+		}
+		in.Login = &Login{Access: "ACCESS", Refresh: "REFRESH", Identity: identity, Scopes: []string{"one", "two"}}
+		if err := a.Seed(home, in); err != nil {
+			t.Fatal(err)
+		}
+		got := content(t, filepath.Join(home, want.path))
+		for _, part := range want.parts {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s has no %s: %s", want.path, part, got)
+			}
+		}
+		if strings.Contains(got, "OPENAI_API_KEY") {
+			t.Errorf("%s has a key too: %s", want.path, got)
+		}
+	}
+}

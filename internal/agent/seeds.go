@@ -34,6 +34,26 @@ func canarySeeds(canaries map[string]string) []seed {
 	}}}
 }
 
+// tokenSeeds are the files of programs that are no agents. Whoever has a file of their own there keeps it.
+func tokenSeeds(tokens map[string]string) (seeds []seed) {
+	for service, file := range map[string]struct{ path, format string }{
+		"github": {".config/gh/hosts.yml", "github.com:\n    oauth_token: %s\n    user: x-access-token\n    git_protocol: https\n"},
+		"pypi":   {".pypirc", "[pypi]\nusername = __token__\npassword = %s\n"},
+	} {
+		token := tokens[service]
+		if token == "" {
+			continue
+		}
+		seeds = append(seeds, seed{file.path, func(old []byte) ([]byte, error) {
+			if old != nil {
+				return old, nil
+			}
+			return fmt.Appendf(nil, file.format, token), nil
+		}})
+	}
+	return seeds
+}
+
 func claudeSeeds(in SeedInput) []seed {
 	projects := object{}
 	for _, w := range in.Workspaces {
