@@ -169,7 +169,7 @@ func supervisorKilled(tr *trial) verdict {
 	// Twenty looks in a row without a change are a second.
 	same, last := 0, ""
 	machine.Poll(w.patience(), func() bool {
-		if now := counter(); now == last && now != "" {
+		if now := counter(); now == last { // also an empty one: it may have been killed while it was writing
 			same++
 		} else {
 			same, last = 0, now

@@ -12,13 +12,13 @@ import (
 	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
-// both sends a raw request to an allowed host, in the clear and inside of TLS.
+// both sends raw requests to an allowed host, in the clear and inside of TLS, all at the same time.
 func both(host string, texts ...string) string {
 	var b strings.Builder
 	for _, text := range texts {
-		fmt.Fprintf(&b, "$PROBE send tcp %[1]s:80 '%[2]s'; $PROBE send tls:%[1]s %[1]s:443 '%[2]s'\n", host, text)
+		fmt.Fprintf(&b, "$PROBE send tcp %[1]s:80 '%[2]s' & $PROBE send tls:%[1]s %[1]s:443 '%[2]s' &\n", host, text)
 	}
-	return b.String()
+	return b.String() + "wait\n"
 }
 
 func requestAttacks() []netAttack {

