@@ -115,7 +115,11 @@ func (a *app) scanProject(ctx context.Context, rules *leaks.Rules, path string, 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := workspace.MakePlan(dir, false, workspace.Options{})
+	hidden, err := a.projectedBelow(dir)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := workspace.MakePlan(dir, false, workspace.Options{Hide: hidden})
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +148,21 @@ func (a *app) scanProject(ctx context.Context, rules *leaks.Rules, path string, 
 		all = append(all, scanned{f, dir, "readable"})
 	}
 	return all, nil
+}
+
+// projectedBelow are the patterns of the files below dir that sandboxes see with placeholders.
+func (a *app) projectedBelow(dir string) (patterns []string, err error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.secrets(store).Projections()
+	for _, p := range all {
+		if pattern, ok := p.Pattern(dir); ok {
+			patterns = append(patterns, pattern)
+		}
+	}
+	return patterns, err
 }
 
 // hides says whether path is hidden inside.
@@ -176,7 +195,7 @@ func (a *app) gitLog(ctx context.Context, dir string, o *scanOptions) ([]byte, e
 		if errors.As(err, &exit) && exit.ExitCode() == 128 { // git's own: there is no commit yet, or no repository
 			return nil, nil
 		}
-		return nil, fmt.Errorf("git in a sandbox: %w: %s", err, strings.TrimSpace(told.String()))
+		return nil, sandbox.WithHint(fmt.Errorf("git in a sandbox: %w: %s", err, strings.TrimSpace(told.String())), "leave the history out: bailey scan --history 0")
 	}
 	return out.Bytes(), nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/secret"
@@ -234,19 +235,28 @@ func (a *app) secretLs(o *secretLsOptions) error {
 		}
 		return nil
 	}
+	user, err := a.userConfig()
+	if err != nil {
+		return err
+	}
 	var rows [][]string
 	for _, e := range entries {
-		rows = append(rows, secretRow(e, time.Now()))
+		rows = append(rows, secretRow(e, user.Credentials, time.Now()))
 	}
 	return a.table([]string{"NAME", "KEPT IN", "HOSTS", "VARIABLES", "SANDBOXES", "USED"}, rows)
 }
 
-func secretRow(e secret.Entry, now time.Time) []string {
+func secretRow(e secret.Entry, bound []config.Bound, now time.Time) []string {
 	hosts, variables := e.Service, ""
 	if r, err := e.Resolve(); err == nil {
 		var names []string
 		for _, b := range r.Bindings {
 			names = append(names, b.Host.String())
+		}
+		for _, b := range bound {
+			if b.Secret == e.Name {
+				names = append(names, b.Host.String())
+			}
 		}
 		hosts, variables = strings.Join(names, " "), strings.Join(r.Env, " ")
 	}

@@ -20,11 +20,14 @@ func newSecretProject(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "project [flags] FILE",
 		Short: "Show sandboxes a .env with what stands for its values",
-		Long: `Show sandboxes a file of variables, such as a project's .env, which is hidden inside otherwise. Each value
+		Long: `Show sandboxes a file of variables, such as a project's .env, which is hidden inside. Each value
 becomes something that stands for it, so that programs find what they look for; with --host, a request to
 that host gets the real one on its way out, as with bailey secret set. --plain names variables that are no
 secrets, and stay as they are. The file itself stays where it is: a value that is changed in it is used from
-the next request on, a new variable from the sandbox's next start on.`,
+the next request on, a new variable from the sandbox's next start on.
+
+Most editors replace a file when they save it. While a sandbox runs, that uncovers the new one inside, until
+its next start; you are told when it happens. Stop the sandbox first, or keep the values elsewhere.`,
 		Example: `  bailey secret project --host STRIPE_KEY=api.stripe.com --plain PORT --plain NODE_ENV .env
   bailey secret project --host DB_TOKEN=db.example.com:8443 --as header:X-Api-Key .env.local
   bailey secret project --rm .env`,

@@ -20,6 +20,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
+	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -28,14 +29,41 @@ const maxSize = 1 << 20
 
 // Config is the user's configuration. The zero value is that of a user who has none.
 type Config struct {
-	Agents  []agent.Agent // the user's own, sorted by name
-	Network Network
+	Agents      []agent.Agent // the user's own, sorted by name
+	Network     Network
+	Credentials []Bound
+}
+
+// Bound is one host more that a secret may be sent to.
+type Bound struct {
+	Secret string // its name
+	credential.Binding
 }
 
 // file is config.yaml as it is written.
 type file struct {
-	Agents  map[string]agent.Agent `yaml:"agents"`
-	Network networkSection         `yaml:"network"`
+	Agents      map[string]agent.Agent `yaml:"agents"`
+	Network     networkSection         `yaml:"network"`
+	Credentials []boundEntry           `yaml:"credentials"`
+}
+
+type boundEntry struct {
+	Secret  string `yaml:"secret"`
+	Host    string `yaml:"host"` // HOST, HOST:PORT or *.DOMAIN
+	As      string `yaml:"as"`   // as credential.ParsePlace reads it
+	Foreign bool   `yaml:"foreign"`
+}
+
+func (e boundEntry) bound() (Bound, error) {
+	if e.Secret == "" || e.Host == "" || e.As == "" {
+		return Bound{}, errors.New(" credentials: each says secret, host and as")
+	}
+	host, port, err1 := credential.ParseHost(e.Host)
+	place, err2 := credential.ParsePlace(e.As)
+	if err := errors.Join(err1, err2); err != nil {
+		return Bound{}, fmt.Errorf(" credentials: %s: %w", e.Secret, err)
+	}
+	return Bound{e.Secret, credential.Binding{Host: host, Port: port, As: []credential.Place{place}, Foreign: e.Foreign}}, nil
 }
 
 // Load reads the file at path; a missing one is an empty configuration. All that is wrong with it is
@@ -113,6 +141,13 @@ func parse(text []byte, name string) (Config, error) {
 	var err error
 	if c.Network, err = parsed.Network.network(name); err != nil {
 		errs = append(errs, err)
+	}
+	for _, e := range parsed.Credentials {
+		b, err := e.bound()
+		if err != nil {
+			errs = append(errs, err)
+		}
+		c.Credentials = append(c.Credentials, b)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return Config{}, joined(err)

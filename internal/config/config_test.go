@@ -39,6 +39,30 @@ agents:
 	}
 }
 
+func TestCredentials(t *testing.T) {
+	c, err := Parse([]byte("credentials:\n  - {secret: github, host: github.example.com, as: basic}\n  - {secret: db, host: \"db.example.com:8443\", as: \"header:X-Api-Key\", foreign: true}\n"))
+	if err != nil || len(c.Credentials) != 2 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	one, two := c.Credentials[0], c.Credentials[1]
+	if one.Secret != "github" || one.Host.String() != "github.example.com" || one.Port != 443 || !one.As[0].Basic || one.Foreign {
+		t.Errorf("%+v", one)
+	}
+	if two.Secret != "db" || two.Port != 8443 || two.As[0].Header != "X-Api-Key" || !two.Foreign {
+		t.Errorf("%+v", two)
+	}
+	for text, want := range map[string]string{
+		"{secret: x, host: a.test}":                   "each says secret, host and as",
+		"{secret: x, host: a.test, as: cookie:y}":     "a secret stands as bearer",
+		"{secret: x, host: \"a.test:0\", as: bearer}": "is not HOST",
+		"{secret: x, host: a.test, as: bearer, b: c}": "unknown field",
+	} {
+		if _, err := Parse([]byte("credentials: [" + text + "]\n")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for what, c := range map[string]struct{ text, want string }{
 		"an unknown key":            {"agent: {}\n", `1:1: unknown field "agent"`},

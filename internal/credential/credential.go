@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -108,6 +109,20 @@ func (p Place) String() string {
 		return "header:" + p.Header
 	}
 	return "header:" + p.Header + ":" + p.Form
+}
+
+// ParseHost reads HOST, HOST:PORT or *.DOMAIN. The port is 443 unless told.
+func ParseHost(text string) (hostname.Pattern, uint16, error) {
+	host, after, told := strings.Cut(text, ":")
+	port := uint64(443)
+	if told {
+		var err error
+		if port, err = strconv.ParseUint(after, 10, 16); err != nil || port == 0 {
+			return hostname.Pattern{}, 0, fmt.Errorf("%q is not HOST, HOST:PORT or *.DOMAIN", text)
+		}
+	}
+	pattern, err := hostname.ParsePattern(host)
+	return pattern, uint16(port), err
 }
 
 // Target is where a request goes, as policy has judged it.

@@ -16,8 +16,11 @@ type Finding struct {
 	Commit string `json:"commit,omitempty"`
 }
 
-// maxFindings bounds what is told of one file.
-const maxFindings = 100
+const (
+	// maxFindings bounds what is told of one file, and maxAll what is told of all.
+	maxFindings = 100
+	maxAll      = 2000
+)
 
 // Passes says whether no rule speaks of anything in a file or directory of that path: gitleaks leaves out pictures,
 // lock files and other people's modules.

@@ -42,7 +42,7 @@ func (r *Rules) Tree(ctx context.Context, dir string) (found []Finding, partly s
 			return fs.SkipDir
 		case !d.Type().IsRegular() || r.Passes(name):
 			return nil
-		case files == maxFiles || total > maxTotal:
+		case files == maxFiles || total > maxTotal || len(found) >= maxAll:
 			return full
 		}
 		text, err := readPlain(root, name)
@@ -58,7 +58,7 @@ func (r *Rules) Tree(ctx context.Context, dir string) (found []Finding, partly s
 	})
 	switch {
 	case errors.Is(err, full):
-		return found, fmt.Sprintf("it has more than %d files or %d MiB", maxFiles, maxTotal>>20), nil
+		return found, fmt.Sprintf("it has more than %d files, %d MiB or %d findings", maxFiles, maxTotal>>20, maxAll), nil
 	case errors.Is(err, context.DeadlineExceeded):
 		return found, "it takes too long", nil
 	case large > 0:
@@ -113,7 +113,7 @@ func (r *Rules) History(ctx context.Context, log []byte) (found []Finding) {
 	for line := range strings.Lines(string(log)) {
 		text := strings.TrimRight(line, "\n")
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || len(found) >= maxAll:
 			return found
 		case commit.MatchString(text):
 			flush()

@@ -34,8 +34,17 @@ type Projection struct {
 // Source is where the secret in one of the file's variables is kept.
 func (p Projection) Source(variable string) string { return dotenv + ":" + p.Path + "#" + variable }
 
-// Variables are those of the file as it is now, by name.
+// Pattern is the file as a path.Match pattern relative to dir, which has it somewhere below.
+func (p Projection) Pattern(dir string) (pattern string, ok bool) {
+	rel, ok := strings.CutPrefix(p.Path, dir+"/")
+	return regexp.MustCompile(`[*?\[\]\\]`).ReplaceAllString(rel, `\$0`), ok
+}
+
+// Variables are those of the file as it is now, by name. A link on the way to it would be somebody else's choice.
 func (p Projection) Variables() (map[string]string, error) {
+	if resolved, err := filepath.EvalSymlinks(p.Path); err != nil || resolved != p.Path {
+		return nil, errors.Join(fmt.Errorf("%s is not there, or behind a link", p.Path), err)
+	}
 	text, err := readFile(p.Path)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,20 @@ func TestProjection(t *testing.T) {
 			t.Errorf("%s: %v", what, names)
 		}
 	}
+	for dir, want := range map[string]string{dir: "shop/.env", filepath.Join(dir, "shop"): ".env", filepath.Join(dir, "sho"): "", path: ""} {
+		if got, ok := p.Pattern(dir); got != want && ok || ok != (want != "") {
+			t.Errorf("below %s: %q, %v", dir, got, ok)
+		}
+	}
+	if odd, _ := (Projection{Path: `/x/a[1]*?\b`}).Pattern("/x"); odd != `a\[1\]\*\?\\b` {
+		t.Errorf("odd names: %s", odd)
+	}
+	if err := os.Symlink(path, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if variables, err := (Projection{Path: filepath.Join(dir, "link")}).Variables(); err == nil {
+		t.Errorf("behind a link: %v", variables)
+	}
 	names, err := s.Project(t.Context(), p, bound)
 	if err != nil || strings.Join(names, " ") != "shop.key" {
 		t.Fatal(names, err)

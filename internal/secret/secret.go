@@ -17,12 +17,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/credential"
-	"github.com/bailey-sandbox/bailey/internal/hostname"
 )
 
 // Sentinels that a caller branches on.
@@ -104,7 +102,7 @@ func (e Entry) Resolve() (Resolved, error) {
 }
 
 func (b Binding) resolve() (credential.Binding, error) {
-	pattern, port, err := ParseHost(b.Host)
+	pattern, port, err := credential.ParseHost(b.Host)
 	if err != nil {
 		return credential.Binding{}, err
 	}
@@ -120,20 +118,6 @@ func (b Binding) resolve() (credential.Binding, error) {
 		resolved.As = append(resolved.As, place)
 	}
 	return resolved, nil
-}
-
-// ParseHost reads HOST, HOST:PORT or *.DOMAIN. The port is 443 unless told.
-func ParseHost(text string) (hostname.Pattern, uint16, error) {
-	host, after, told := strings.Cut(text, ":")
-	port := uint64(443)
-	if told {
-		var err error
-		if port, err = strconv.ParseUint(after, 10, 16); err != nil || port == 0 {
-			return hostname.Pattern{}, 0, fmt.Errorf("%q is not HOST, HOST:PORT or *.DOMAIN", text)
-		}
-	}
-	pattern, err := hostname.ParsePattern(host)
-	return pattern, uint16(port), err
 }
 
 // check refuses an entry that could not be used.

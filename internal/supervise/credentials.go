@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/hostname"
 	"github.com/bailey-sandbox/bailey/internal/image"
@@ -23,6 +25,7 @@ import (
 // credentials is what one sandbox may use of the user's secrets.
 type credentials struct {
 	store  *secret.Store
+	bound  []config.Bound // by the user's configuration
 	sb     *state.Sandbox
 	agent  agent.Agent
 	stands state.StandIns // inside
@@ -43,8 +46,8 @@ type lendable struct {
 
 // newCredentials finds out what the sandbox may use, and makes what stands for it inside: a placeholder for each
 // secret, the same ones as long as the sandbox exists, and the canaries.
-func newCredentials(store *secret.Store, sb *state.Sandbox, ag agent.Agent) (*credentials, error) {
-	c := &credentials{store: store, sb: sb, agent: ag}
+func newCredentials(store *secret.Store, bound []config.Bound, sb *state.Sandbox, ag agent.Agent) (*credentials, error) {
+	c := &credentials{store: store, bound: bound, sb: sb, agent: ag}
 	before, err := sb.StandIns()
 	if err != nil {
 		return nil, err
@@ -76,6 +79,9 @@ func newCredentials(store *secret.Store, sb *state.Sandbox, ag agent.Agent) (*cr
 		return nil, err
 	}
 	for _, f := range c.files {
+		if !sb.Lends() {
+			break
+		}
 		for variable := range f.variables {
 			if name, shape := c.standsFor(f.Projection, variable); name == f.Source(variable) {
 				stand(name, shape)
@@ -113,6 +119,12 @@ func (c *credentials) lendable() ([]lendable, error) {
 		r, err := e.Resolve()
 		if err != nil {
 			return nil, fmt.Errorf("cannot use the secret %s: %w", e.Name, err)
+		}
+		r.Bindings = slices.Clone(r.Bindings)
+		for _, b := range c.bound {
+			if b.Secret == e.Name {
+				r.Bindings = append(r.Bindings, b.Binding)
+			}
 		}
 		service, _ := credential.FindService(e.Service)
 		all = append(all, lendable{Entry: e, resolved: c.redirected(r, service), service: service, kept: i < n})
@@ -167,7 +179,7 @@ func (c *credentials) redirected(r secret.Resolved, service credential.Service) 
 		if err != nil || u.Scheme != "https" {
 			continue
 		}
-		if host, port, err := secret.ParseHost(u.Host); err == nil {
+		if host, port, err := credential.ParseHost(u.Host); err == nil {
 			r.Bindings = append(slices.Clone(r.Bindings), credential.Binding{Host: host, Port: port, As: r.Bindings[0].As})
 		}
 	}
@@ -327,6 +339,11 @@ func (s *supervisor) relend() {
 
 // readCredentials makes the Keeper anew. It is called with reload held.
 func (s *supervisor) readCredentials() error {
+	user, err := config.Load(filepath.Join(s.cfg.Store.Dirs().Config, state.ConfigFile))
+	if err != nil {
+		return err
+	}
+	s.plan.credentials.bound = user.Credentials
 	k, err := s.plan.credentials.keeper(s.alarm)
 	if err != nil {
 		return err

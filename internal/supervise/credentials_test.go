@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
+	"github.com/bailey-sandbox/bailey/internal/config"
+	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -15,6 +17,7 @@ import (
 // lending is a sandbox and the secrets of its user.
 type lending struct {
 	t     *testing.T
+	bound []config.Bound
 	store *secret.Store
 	sb    *state.Sandbox
 }
@@ -31,7 +34,7 @@ func newLending(t *testing.T, r state.Record) *lending {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &lending{t, &secret.Store{Dir: filepath.Join(dir, "data", state.SecretsDir), Getenv: func(string) string { return "" }}, sb}
+	return &lending{t, nil, &secret.Store{Dir: filepath.Join(dir, "data", state.SecretsDir), Getenv: func(string) string { return "" }}, sb}
 }
 
 func (l *lending) keep(e secret.Entry, value string) {
@@ -48,7 +51,7 @@ func (l *lending) start(name string) *credentials {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	c, err := newCredentials(l.store, l.sb, ag)
+	c, err := newCredentials(l.store, l.bound, l.sb, ag)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -86,7 +89,7 @@ func TestWhatIsLent(t *testing.T) {
 	}
 	l := newLending(t, state.Record{Credentials: "gitlab"})
 	ag, _ := agent.Find("claude", nil)
-	if _, err := newCredentials(l.store, l.sb, ag); err == nil {
+	if _, err := newCredentials(l.store, l.bound, l.sb, ag); err == nil {
 		t.Error("a secret that is not there is lent")
 	}
 }
@@ -164,5 +167,26 @@ func TestASecretThatIsTakenAwayGoesNowhere(t *testing.T) {
 	}
 	if after, err := c.keeper(nil); err != nil || after.Bound("github.com", 443) {
 		t.Errorf("it is still bound: %v", err)
+	}
+}
+
+// TestTheConfigurationBindsMore: hosts beside those of the secret itself, and of that secret only.
+func TestTheConfigurationBindsMore(t *testing.T) {
+	l := newLending(t, state.Record{Credentials: "host"})
+	host, port, err := credential.ParseHost("github.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.bound = []config.Bound{{Secret: "github", Binding: credential.Binding{Host: host, Port: port, As: []credential.Place{{Header: "Authorization", Basic: true}}}}}
+	l.keep(secret.Entry{Name: "github", Service: "github"}, "real-github")
+	l.keep(secret.Entry{Name: "gitlab", Service: "gitlab"}, "real-gitlab")
+	for _, lent := range l.start("claude").begun {
+		hosts := ""
+		for _, b := range lent.resolved.Bindings {
+			hosts += b.Host.String() + " "
+		}
+		if more := strings.Contains(hosts, "github.example.com"); more != (lent.Name == "github") || lent.Name == "github" && !strings.Contains(hosts, "api.github.com") {
+			t.Errorf("%s may go to %s", lent.Name, hosts)
+		}
 	}
 }

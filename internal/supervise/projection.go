@@ -1,13 +1,14 @@
 package supervise
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
@@ -24,15 +25,12 @@ type projected struct {
 
 // readProjections reads the files in the sandbox's workspaces that are shown with what stands for their values.
 func (c *credentials) readProjections() error {
-	if !c.sb.Lends() {
-		return nil
-	}
 	all, err := c.store.Projections()
 	if err != nil {
 		return err
 	}
 	for _, p := range all {
-		within := func(ws state.Workspace) bool { return strings.HasPrefix(p.Path, ws.Path+"/") }
+		within := func(ws state.Workspace) bool { _, ok := p.Pattern(ws.Path); return ok }
 		if !slices.ContainsFunc(c.sb.Workspaces, within) {
 			continue
 		}
@@ -43,6 +41,16 @@ func (c *credentials) readProjections() error {
 		}
 	}
 	return nil
+}
+
+// hides are the patterns of those files below dir: whatever becomes of them, what is in them is not shown.
+func (c *credentials) hides(dir string) (patterns []string) {
+	for _, f := range c.files {
+		if pattern, ok := f.Pattern(dir); ok {
+			patterns = append(patterns, pattern)
+		}
+	}
+	return patterns
 }
 
 // standsFor is the name of what stands for a variable's value: the secret's that is kept for it, or the variable's own,
@@ -60,8 +68,8 @@ func (p *plan) projectFiles(sb *state.Sandbox) error {
 	c := p.credentials
 	for n, f := range c.files {
 		i := slices.IndexFunc(p.spec.Mounts, func(m sandbox.Mount) bool { return m.Kind == sandbox.MountHidden && m.Target == f.Path })
-		if i < 0 {
-			continue // it is not hidden, so it is there already
+		if i < 0 || !sb.Lends() {
+			continue // it is below something that is hidden, or stays so
 		}
 		if f.err != nil {
 			p.notices = append(p.notices, fmt.Sprintf("%s is hidden: %v", f.Path, f.err))
@@ -88,4 +96,34 @@ func (p *plan) projectFiles(sb *state.Sandbox) error {
 		p.spec.Mounts[i] = sandbox.Mount{Kind: sandbox.MountBind, Source: filepath.Join(shown, name), Target: f.Path, ReadOnly: true}
 	}
 	return nil
+}
+
+// projectedEvery is how often it is looked whether such a file is still the one that is covered inside.
+const projectedEvery = time.Second
+
+// watchProjected tells when one of those files is replaced on the host, as most editors do when they save: the kernel then
+// takes away what covers it inside, and the new one can be read until the next start.
+func (s *supervisor) watchProjected(ctx context.Context) {
+	covered := map[string]os.FileInfo{}
+	for _, f := range s.plan.credentials.files {
+		if info, err := os.Lstat(f.Path); err == nil {
+			covered[f.Path] = info
+		}
+	}
+	for len(covered) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(projectedEvery):
+		}
+		for path, before := range covered {
+			if now, err := os.Lstat(path); err == nil && !os.SameFile(before, now) {
+				delete(covered, path)
+				text := fmt.Sprintf("%s was replaced, and can be read inside as it is: bailey restart %s, and change the secrets in it", path, s.sb.Name)
+				s.notice(text)
+				s.alert(text, 0)
+				s.log.Warn("a file of variables was replaced", "path", path)
+			}
+		}
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/egress"
 	"github.com/bailey-sandbox/bailey/internal/failpoint"
@@ -37,8 +38,9 @@ type Config struct {
 	Backends     []sandbox.Backend
 	Getenv       func(string) string
 	Agents       []agent.Agent // the user's own
-	AgentVersion string        // exact, already in the agent cache; "" for an agent without a package
-	Loan         secret.Loan   // what the command line lends for this run
+	Bound        []config.Bound
+	AgentVersion string      // exact, already in the agent cache; "" for an agent without a package
+	Loan         secret.Loan // what the command line lends for this run
 	Log          *slog.Logger
 }
 
@@ -200,6 +202,7 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	ready()
 	s.log.Info("ready", "backend", backend.Name())
 	s.work.Go(func() { s.scan(background) })
+	s.work.Go(func() { s.watchProjected(background) })
 	_ = failpoint.Hit("supervise.ready")
 	s.wait(ctx)
 	_ = failpoint.Hit("supervise.stopping")

@@ -10,11 +10,14 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -230,6 +233,26 @@ func TestAProjectedFileOfVariables(t *testing.T) {
 	if got := u.inside("box", use); !strings.HasPrefix(got, "200 403 ") {
 		t.Errorf("after a restart: %s", got)
 	}
+	// What most editors do uncovers the file, which is told.
+	u.write("src/shop/.env.new", "SHOP_KEY="+second+"\n")
+	if err := os.Rename(filepath.Join(u.project, ".env.new"), filepath.Join(u.project, ".env")); err != nil {
+		t.Fatal(err)
+	}
+	if !machine.Poll(5*time.Second, func() bool { return strings.Contains(u.must("inspect", "box"), "bailey restart box") }) {
+		t.Error("that the file was replaced is not told")
+	}
+	file(second)
+	// Any file will do, and what is projected is hidden from who may use no secrets.
+	u.write("src/shop/settings", "TOKEN="+other+"\n")
+	u.must("secret", "project", "--host", "TOKEN="+host, "settings")
+	u.must("restart", "box")
+	if got := u.inside("box", "cat settings"); !strings.Contains(got, "TOKEN=") || strings.Contains(got, other) {
+		t.Errorf("another file says %s", got)
+	}
+	if out := u.bailey("run", "--rm", "--credentials", "none", "shell", ".", "--", "-c", "cat settings .env"); strings.Contains(out.stdout, "TOKEN") || strings.Contains(out.stdout, "SHOP_KEY") {
+		t.Errorf("without credentials: %+v", out)
+	}
+	u.must("secret", "project", "--rm", "settings")
 	u.must("secret", "project", "--rm", ".env")
 	u.must("restart", "box")
 	if got := u.inside("box", "cat .env"); strings.Contains(got, "SHOP_KEY") {
