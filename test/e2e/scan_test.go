@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/bailey-sandbox/bailey/test/machine"
 )
 
 // TestSecretsOfAProjectAreListed: in its files and in its history, with what an agent can read of them; none is
@@ -59,7 +62,14 @@ git config diff.x.textconv "touch MARKS/textconv"; git config pager.log "touch M
 		t.Errorf("the host has executed %v, %v", entries, err)
 	}
 	bite(`git -c color.ui=false status >/dev/null; ls MARKS | grep -q fsmonitor && rm MARKS/fsmonitor`) // the control: the host's own git does
-	if out := u.bailey("run", "--rm", "shell", ".", "--", "-c", "sleep 4; cat .env"); !strings.Contains(out.stderr, "shop has what looks like secrets, readable inside, in one of its files and in one of its commits: bailey scan") ||
+	done := make(chan result, 1)
+	agent := u.command("run", "--rm", "--name", "told", "shell", ".", "--", "-c", "while [ ! -e go-on ]; do sleep 0.1; done; rm go-on; cat .env")
+	go func() { done <- u.run(agent) }()
+	if !machine.Poll(30*time.Second, func() bool { return strings.Contains(u.bailey("inspect", "told").stdout, "bailey scan") }) {
+		t.Error("the sandbox has no notice")
+	}
+	u.write("src/shop/go-on", "")
+	if out := <-done; !strings.Contains(out.stderr, "shop has what looks like secrets, readable inside, in one of its files and in one of its commits: bailey scan") ||
 		strings.Contains(out.stdout, leakedToken()) {
 		t.Errorf("who runs an agent sees %+v", out)
 	}
