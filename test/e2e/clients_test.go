@@ -178,7 +178,7 @@ func npmPackages(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(unfinished)
-	install := exec.Command("npm", "install", "--prefix", unfinished, "--ignore-scripts", "--no-audit", "--no-fund",
+	install := exec.Command("npm", "install", "--prefix", unfinished, "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries", "1",
 		"bun@1.3.1", "deno@2.5.4", "ws@8.18.3", "@grpc/grpc-js@1.14.0")
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Logf("npm has no clients here: %v\n%s", err, out)
