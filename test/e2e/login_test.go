@@ -296,8 +296,7 @@ func TestTheRealCodexWithALogin(t *testing.T) {
 		return
 	}
 	p := serveProvider(u, "codex", "auth.openai.com", []string{"chatgpt.com"}, modelapi.Run("cat ~/.codex/auth.json > seen.txt; env >> seen.txt"), modelapi.Say("FINISHED-ALL"))
-	p.Claims = map[string]any{"email": "ann@shop.test", "sub": "user-1", "exp": time.Now().Add(time.Hour).Unix(),
-		"https://api.openai.com/auth": map[string]any{"chatgpt_account_id": "account-of-the-shop", "chatgpt_plan_type": "pro", "chatgpt_user_id": "user-1"}}
+	p.Claims = chatGPTClaims()
 	p.Lasts = time.Minute
 	u.login(p)
 	p.Lasts = 8 * time.Hour
@@ -384,4 +383,75 @@ func TestLoggingInOnClaudesScreen(t *testing.T) {
 		t.Errorf("the login is not kept: %s", list)
 	}
 	s.leaveClaude()
+}
+
+// chatGPTClaims are those of an id_token of OpenAI's that Codex reads.
+func chatGPTClaims() map[string]any {
+	return map[string]any{"email": "ann@shop.test", "sub": "user-1", "exp": time.Now().Add(time.Hour).Unix(),
+		"https://api.openai.com/auth": map[string]any{"chatgpt_account_id": "account-of-the-shop", "chatgpt_plan_type": "pro", "chatgpt_user_id": "user-1"}}
+}
+
+// TestLoggingInWithCodexInside: by a short code that is typed elsewhere, which needs no port of anybody's.
+func TestLoggingInWithCodexInside(t *testing.T) {
+	u := userInCell(t, "codex")
+	if u == nil {
+		return
+	}
+	p := serveProvider(u, "codex", "auth.openai.com", []string{"chatgpt.com"}, modelapi.Run("cat ~/.codex/auth.json > seen.txt"), modelapi.Say("FINISHED-ALL"))
+	p.Claims = chatGPTClaims()
+	if out := u.bailey("run", "--name", "box", "codex", ".", "--", "login", "--device-auth"); out.code != 0 || !strings.Contains(out.stdout+out.stderr, "ABCD-1234") {
+		t.Fatalf("%+v", out)
+	}
+	out := u.bailey("run", "box", "--", "-c", "features.enable_request_compression=false", "-m", "mock-1", "exec", "--skip-git-repo-check", "hi")
+	if out.code != 0 || !strings.Contains(out.stdout, "FINISHED-ALL") {
+		t.Fatalf("asked for %s, %+v", p.asked(), out)
+	}
+	if list := u.must("secret", "ls"); !strings.Contains(list, "codex-login") {
+		t.Errorf("the login is not kept: %s", list)
+	}
+	u.noTokenInside(p, u.read("seen.txt"), `"refresh_token": "rt_`)
+}
+
+// TestLoggingInOnGeminisScreen: by a page that shows a code to paste.
+func TestLoggingInOnGeminisScreen(t *testing.T) {
+	u := userInCell(t, "gemini")
+	if u == nil {
+		return
+	}
+	p := serveProvider(u, "gemini", "oauth2.googleapis.com", []string{"cloudcode-pa.googleapis.com"}, modelapi.Say("FINISHED-ALL"))
+	s := newScreen(u, "login")
+	s.line("clear; bailey run --name box gemini .")
+	s.await("Sign in with Google")
+	s.tmux("pipe-pane", "-t", s.pane(), "cat > "+shell(filepath.Join(u.project, "raw")))
+	s.keys("Enter")
+	s.await("Enter the authorization code")
+	s.line(p.Code(u.challengeShown()))
+	s.await("Type your message")
+	s.line("work, please")
+	// While it starts anew after the login it may not take an Enter.
+	if !machine.Poll(screenTime, func() bool {
+		s.keys("Enter")
+		return machine.Poll(3*time.Second, func() bool { return strings.Contains(s.text(), "FINISHED-ALL") })
+	}) {
+		t.Errorf("the model does not answer:\n%s", s.text())
+	}
+	if list := u.must("secret", "ls"); !strings.Contains(list, "gemini-login") {
+		t.Errorf("the login is not kept: %s", list)
+	}
+	for _, token := range p.Issued() {
+		if places := u.sweep("box", token); len(places) > 0 {
+			t.Errorf("a token is in %s", strings.Join(places, ", "))
+		}
+	}
+	u.must("rm", "-f", "box")
+}
+
+// challengeShown is that of the page whose address is in the file raw, which has what a screen was sent.
+func (u *user) challengeShown() string {
+	u.t.Helper()
+	found := regexp.MustCompile(`code_challenge=([A-Za-z0-9_-]{43})`).FindStringSubmatch(u.read("raw"))
+	if found == nil {
+		u.t.Fatalf("no page is shown: %q", u.read("raw"))
+	}
+	return found[1]
 }

@@ -35,6 +35,10 @@ type Server struct {
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case strings.HasSuffix(r.URL.Path, "/deviceauth/usercode"):
+		_, _ = io.WriteString(w, `{"device_auth_id":"device-1","user_code":"ABCD-1234","interval":"1"}`)
+	case strings.HasSuffix(r.URL.Path, "/deviceauth/token"):
+		s.device(w)
 	case strings.HasSuffix(r.URL.Path, "/authorize"):
 		s.authorize(w, r)
 	case strings.HasSuffix(r.URL.Path, "/token") && r.Method == http.MethodPost:
@@ -52,6 +56,14 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = io.WriteString(w, s.Code(q.Get("code_challenge"))+"#"+q.Get("state"))
+}
+
+// device answers a program that has no browser, as OpenAI does when the user has typed the short code elsewhere.
+func (s *Server) device(w http.ResponseWriter) {
+	verifier := random()
+	sum := sha256.Sum256([]byte(verifier))
+	challenge := base64.RawURLEncoding.EncodeToString(sum[:])
+	_ = json.NewEncoder(w).Encode(map[string]string{"authorization_code": s.Code(challenge), "code_challenge": challenge, "code_verifier": verifier})
 }
 
 // Code makes a code for a challenge, as when a user has agreed.
