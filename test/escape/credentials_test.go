@@ -17,7 +17,7 @@ func credentialCases() []attack {
 	for _, a := range credentialAttacks() {
 		all = append(all, a.attack())
 	}
-	return append(all, attack{id: "secret-rotated-and-taken-away", group: "credentials", own: rotated})
+	return append(all, attack{id: "secret-rotated-and-taken-away", group: "credentials", own: rotated}, attack{id: "signed-for-another-service", group: "credentials", own: signed})
 }
 
 // keep keeps value for the project's sandbox only.
@@ -128,5 +128,54 @@ func rotated(tr *trial) verdict {
 	if log := w.must(t, p, "policy", "log", p.box); !strings.Contains(log, "  alarm  ") {
 		v.broken += "there is no alarm in the record"
 	}
+	return v
+}
+
+// signed has a key of Amazon's for one service of one region, at api.allowed.test, and signs for others, sends what was
+// signed elsewhere, and changes it afterwards. The world sees whose key a request names: the real one is in what bailey has
+// signed anew.
+func signed(tr *trial) verdict {
+	const id, key = "AKIAREALREALREALREAL", "real/Secret+Access+Key+Of+The+Test+00000"
+	t, n := tr.t, tr.w.internet()
+	w := n.near(tr.w)
+	p := w.newProject(t, tr.id, "")
+	v := verdict{control: "held", ran: true}
+	const sign = `sign() { curl -sSk -m6 --aws-sigv4 "aws:amz:$1:$2" -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -d "$4" -v "$3" 2>&1; }
+`
+	const attacks = sign + `sign eu-west-1 s3 https://api.allowed.test/keep/ a; sign us-east-1 ec2 https://api.allowed.test/keep/ a; sign us-east-1 s3 https://cdn.allowed.test/keep/ a; sign us-east-1 s3 http://api.allowed.test/keep/ a
+curl -sSk -m6 -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" https://api.allowed.test/keep/; curl -sSk -m6 "https://api.allowed.test/keep/?AWSAccessKeyId=$AWS_ACCESS_KEY_ID"
+`
+	n.seen(w, p)
+	w.jail(t, p, nil, "export AWS_ACCESS_KEY_ID="+id+" AWS_SECRET_ACCESS_KEY="+key+"\n"+attacks)
+	if first(regexp.MustCompile("^token "+id+" to https://cdn"), n.seen(w, p)) != "" {
+		v.control = "lost"
+	}
+	w.keep(t, p, id+":"+key, "--service", "aws", "--host", "api.allowed.test", "--as", "sigv4:us-east-1/s3", "aws")
+	w.start(t, p, allowing("*.allowed.test")...)
+	defer func() { w.remove(t, p); w.must(t, p, "secret", "rm", "aws") }()
+	n.seen(w, p)
+	out := w.inside(t, p, sign+"sign us-east-1 s3 https://api.allowed.test/keep/ a")
+	events := n.seen(w, p)
+	t.Logf("inside it says %s, the world has seen\n%s", out, strings.Join(events, "\n"))
+	if first(regexp.MustCompile("^token "+id+" to https://api.allowed.test in Authorization"), events) == "" {
+		v.broken = "what is signed as it should be does not get there"
+	}
+	// The head of a good request, with another body.
+	const changed = sign + `sign us-east-1 s3 https://api.allowed.test/keep/ a > said; grep -ai '^> \(authorization\|x-amz\)' said | tr -d '\r' | sed 's/^> //' > heads; wc -l < heads
+set --; while read -r h; do set -- "$@" -H "$h"; done < heads; curl -sSk -m6 "$@" -d b https://api.allowed.test/keep/changed`
+	out = w.inside(t, p, attacks)
+	events = n.seen(w, p)
+	out += w.inside(t, p, changed)
+	for _, e := range append(events, n.seen(w, p)...) {
+		if regexp.MustCompile("^request .*/keep/changed").MatchString(e) || !strings.Contains(e, "to https://api.allowed.test in Authorization") && regexp.MustCompile("^token AKIA").MatchString(e) {
+			v.won, v.reason = true, "the world has seen: "+e
+		}
+	}
+	for _, e := range events { // of attacks alone, in which nothing is as it should be
+		if strings.HasPrefix(e, "token AKIA") {
+			v.won, v.reason = true, "the world has seen: "+e
+		}
+	}
+	t.Logf("inside it says %s, the world has seen\n%s", out, strings.Join(events, "\n"))
 	return v
 }

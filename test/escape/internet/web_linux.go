@@ -160,7 +160,7 @@ func (h web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// keep notes every token of GitHub's look in a request, and answers as the path says. What it notes is
+// keep notes every token of GitHub's look and every access key of Amazon's in a request, and answers as the path says. What it notes is
 // "token VALUE to SCHEME://HOST in PLACE".
 func (h web) keep(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
@@ -219,10 +219,10 @@ func (h web) keep(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tokens finds what looks like a token of GitHub's in a text: as it is, percent-encoded, escaped as in JSON, and in
+// tokens finds what looks like a token of GitHub's or an access key of Amazon's in a text: as it is, percent-encoded, escaped as in JSON, and in
 // base64, also where one lies within another.
 func tokens(text string) (all []string) {
-	look := regexp.MustCompile(`ghp_[0-9A-Za-z]{36}`)
+	look := regexp.MustCompile(`ghp_[0-9A-Za-z]{36}|AKIA[0-9A-Z]{16}`)
 	encoded := regexp.MustCompile(`[0-9A-Za-z+/_-]{24,}`)
 	escape := regexp.MustCompile(`\\u([0-9a-fA-F]{4})`)
 	next := []string{text}
