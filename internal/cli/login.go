@@ -20,8 +20,10 @@ func newLogin(a *app) *cobra.Command {
 		Short: "Log in to an agent's provider, for all sandboxes",
 		Long: `Log in to an agent's provider with your account, for all sandboxes. It prints the address of a page; what that
 shows in the end is pasted here. Where the page sends the browser back to this machine instead, nothing is
-to be pasted, unless the browser is on another one: then paste the address at which it ended. The login stays on the host: sandboxes have something that stands for
-it, and it is renewed once for all of them. The agent's own login command, inside, does the same.`,
+to be pasted, unless the browser is on another one: then paste the address at which it ended.
+
+The login stays on the host: sandboxes have something that stands for it, and it is renewed once for all of
+them. The agent's own login command, inside, does the same.`,
 		Example: "  bailey login claude\n  bailey login codex\n  bailey secret rm claude-login",
 		Args:    takes(1, 1, "AGENT"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.login(cmd, args[0]) },
@@ -89,9 +91,20 @@ func (a *app) loginCode(ctx context.Context, l *oauth.Login) (string, error) {
 		}
 		answers <- answer{line, err}
 	}()
-	first := <-answers
-	if l.Local() && first.err != nil {
-		first = <-answers // the other way may be open
+	ways := 1
+	if l.Local() {
+		ways = 2
 	}
-	return first.code, first.err
+	var last answer
+	for range ways { // when one fails, the other may be open
+		select {
+		case last = <-answers:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		if last.err == nil {
+			break
+		}
+	}
+	return last.code, last.err
 }

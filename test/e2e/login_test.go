@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -17,6 +18,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -454,4 +456,33 @@ func (u *user) challengeShown() string {
 		u.t.Fatalf("no page is shown: %q", u.read("raw"))
 	}
 	return found[1]
+}
+
+// TestALoginCanBeLeft: who thinks better of it presses ctrl-c, while the terminal is still read.
+func TestALoginCanBeLeft(t *testing.T) {
+	u := newUser(t)
+	u.ownStore()
+	for _, agent := range []string{"claude", "codex"} {
+		cmd := u.command("login", agent)
+		in, err1 := cmd.StdinPipe()
+		out, err2 := cmd.StdoutPipe()
+		if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+			t.Fatal(err)
+		}
+		if lines := bufio.NewScanner(out); !lines.Scan() {
+			t.Fatal("nothing is said")
+		}
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		late := time.AfterFunc(10*time.Second, func() { _ = in.Close() })
+		_, _ = io.Copy(io.Discard, out)
+		_ = cmd.Wait()
+		if !late.Stop() || cmd.ProcessState.ExitCode() != 130 {
+			t.Errorf("%s: it ends with %d, or only when its input does", agent, cmd.ProcessState.ExitCode())
+		}
+	}
+	if list := u.must("secret", "ls", "-q"); list != "" {
+		t.Errorf("kept is %s", list)
+	}
 }
