@@ -131,7 +131,7 @@ func TestHistory(t *testing.T) {
 printf 'token = "%s"\n' "$S" > a.txt && git add -A && git commit -qm one
 printf 'nothing\n' > a.txt && git add -A && git commit -qm 'commit 0123abc
 +++ b/never.txt'
-git checkout -qb side && mkdir 'a b' && printf '++ b/never\n+key = "%s"\n' "$S" > 'a b/ü.txt' && git add -A && git commit -qm two
+git checkout -qb side && mkdir 'a b' && printf '++ b/never\n+key = "%s"\n' "$S" > 'a b/ü.txt' && printf '%s' "$S" > "$(printf 'odd\ttoken')" && git add -A && git commit -qm two
 git checkout -q main`
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "S="+github())
@@ -151,7 +151,7 @@ git checkout -q main`
 		paths = append(paths, f.Path)
 	}
 	slices.Sort(paths)
-	if want := []string{"a b/ü.txt", "a.txt"}; !slices.Equal(paths, want) {
+	if want := []string{"a b/ü.txt", "a.txt", `odd\ttoken`}; !slices.Equal(paths, want) {
 		t.Errorf("found in %v, want %v", paths, want)
 	}
 }

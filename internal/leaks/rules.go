@@ -26,12 +26,12 @@ type Rules struct {
 }
 
 type rule struct {
-	ID, Description string
-	Keywords        []string // in lower case; a text without any has no match
-	Entropy         float64  // in bits a character; 0 asks for none
-	SecretGroup     int      // which group of the expression is the secret; 0 is the first that matched
-	regex, path     func() *regexp.Regexp
-	allowlists      []allowlist
+	ID          string
+	Keywords    []string // in lower case; a text without any has no match
+	Entropy     float64  // in bits a character; 0 asks for none
+	SecretGroup int      // which group of the expression is the secret; 0 is the first that matched
+	regex, path func() *regexp.Regexp
+	allowlists  []allowlist
 }
 
 // allowlist is what is no secret although it looks like one.
@@ -47,11 +47,11 @@ type allowlist struct {
 type file struct {
 	Allowlist fileAllowlist
 	Rules     []struct {
-		ID, Description, Regex, Path string
-		Keywords                     []string
-		Entropy                      float64
-		SecretGroup                  int
-		Allowlists                   []fileAllowlist
+		ID, Regex, Path string
+		Keywords        []string
+		Entropy         float64
+		SecretGroup     int
+		Allowlists      []fileAllowlist
 	}
 }
 
@@ -68,7 +68,7 @@ func Load() (*Rules, error) {
 	}
 	rules := &Rules{allowed: newAllowlist(f.Allowlist)}
 	for _, r := range f.Rules {
-		made := &rule{ID: r.ID, Description: r.Description, Keywords: r.Keywords, Entropy: r.Entropy, SecretGroup: r.SecretGroup, regex: lazily(r.Regex), path: lazily(r.Path)}
+		made := &rule{ID: r.ID, Keywords: r.Keywords, Entropy: r.Entropy, SecretGroup: r.SecretGroup, regex: lazily(r.Regex), path: lazily(r.Path)}
 		for _, a := range r.Allowlists {
 			made.allowlists = append(made.allowlists, newAllowlist(a))
 		}

@@ -53,7 +53,7 @@ func (r *Rules) Tree(ctx context.Context, dir string) (found []Finding, partly s
 			return nil
 		}
 		files, total = files+1, total+len(text)
-		found = append(found, r.Scan(name, text)...)
+		found = append(found, r.scan(name, text)...)
 		return nil
 	})
 	switch {
@@ -123,6 +123,8 @@ func (r *Rules) History(ctx context.Context, log []byte) (found []Finding) {
 			name = ""
 		case name == "" && strings.HasPrefix(text, "+++ b/"):
 			name = path.Clean(strings.TrimSuffix(strings.TrimPrefix(text, "+++ b/"), "\t")) // which git adds to names with spaces
+		case name == "" && strings.HasPrefix(text, `+++ "b/`):
+			name = path.Clean(strings.Trim(strings.TrimPrefix(text, `+++ "b/`), `"`)) // a name with odd bytes, as git spells them
 		case name != "" && strings.HasPrefix(line, "+") && added.Len() < maxFile:
 			added.WriteString(line[1:])
 		}
