@@ -14,6 +14,7 @@ import (
 
 	"github.com/joho/godotenv"
 
+	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -78,14 +79,20 @@ func (p Projection) Render(variables map[string]string, stand func(variable stri
 	return []byte(text + "\n"), err
 }
 
-// prefixOf is the part of a value that says what it is and is no secret, such as sk_live_: programs look at it. It is ""
-// where there seems to be none.
+// prefixOf is how the value of a known kind begins, such as sk_live_: it says what the value is, and is no secret. Programs
+// look at it. What is not known may be the beginning of a password, so there it is "".
 func prefixOf(value string) string {
-	found := regexp.MustCompile(`^[A-Za-z]{2,8}([_-][A-Za-z]{2,8})?[_-]`).FindString(value)
-	if len(value)-len(found) < 16 {
-		return ""
+	known := []string{"sk_live_", "sk_test_", "pk_live_", "pk_test_", "rk_live_", "rk_test_", "whsec_", "xoxb-", "xoxp-", "xapp-", "hf_", "dop_v1_", "dckr_pat_"}
+	for _, s := range credential.Services() {
+		known = append(known, s.Shape.Prefix)
 	}
-	return found
+	longest := ""
+	for _, prefix := range known {
+		if len(prefix) > len(longest) && strings.HasPrefix(value, prefix) && len(value) >= len(prefix)+16 {
+			longest = prefix
+		}
+	}
+	return longest
 }
 
 // dotenvParts are the path and the variable of a source.

@@ -105,6 +105,18 @@ func TestProjection(t *testing.T) {
 	}
 }
 
+// TestPrefixesAreNoSecrets: only what everybody knows of a value stands before what stands for it.
+func TestPrefixesAreNoSecrets(t *testing.T) {
+	for value, want := range map[string]string{
+		"sk_live_0123456789abcdef": "sk_live_", "sk_live_short": "", "correct-horse-battery-staple-tonight": "", "Summer_Holiday_0123456789abcdef": "",
+		"ghp_0123456789abcdefghijklmnopqrstuvwxyz": "ghp_", "sk-proj-0123456789abcdef": "sk-proj-", "AKIA0123456789ABCDEF:secret": "AKIA", "": "",
+	} {
+		if got := prefixOf(value); got != want {
+			t.Errorf("%q begins with %q, want %q", value, got, want)
+		}
+	}
+}
+
 // FuzzProjection: whatever a file of variables holds, a value that stands for no plain variable is not shown.
 func FuzzProjection(f *testing.F) {
 	f.Add("KEY=abc\nexport B=\"$KEY x\"\n")
