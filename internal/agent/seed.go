@@ -30,6 +30,7 @@ type SeedInput struct {
 type Login struct {
 	Access, Refresh string
 	Identity        string // an OpenID Connect id_token; "" for none
+	Account         string // that it names, for ChatGPT's
 	Scopes          []string
 }
 

@@ -266,13 +266,12 @@ func TestSeedLeavesTokensWhereProgramsLook(t *testing.T) {
 
 // TestSeedKeepsLogins: what stands for a login lies where each agent looks for one, and an API key beside it does not win.
 func TestSeedKeepsLogins(t *testing.T) {
-	identity := "e30.eyJodHRwczovL2FwaS5vcGVuYWkuY29tL2F1dGgiOnsiY2hhdGdwdF9hY2NvdW50X2lkIjoiYWNjb3VudC0xIn19.c2ln"
 	for name, want := range map[string]struct {
 		path  string
 		parts []string
 	}{
 		"claude": {".claude/.credentials.json", []string{`"accessToken": "ACCESS"`, `"refreshToken": "REFRESH"`}},
-		"codex":  {".codex/auth.json", []string{`"access_token": "ACCESS"`, `"account_id": "account-1"`, `"auth_mode": "chatgpt"`}},
+		"codex":  {".codex/auth.json", []string{`"access_token": "ACCESS"`, `"account_id": "account-1"`, `"id_token": "IDENTITY"`, `"auth_mode": "chatgpt"`}},
 		"gemini": {".gemini/oauth_creds.json", []string{`"access_token": "ACCESS"`, `"refresh_token": "REFRESH"`, `"expiry_date"`}},
 	} {
 		home, in := t.TempDir(), seedInput()
@@ -280,7 +279,7 @@ func TestSeedKeepsLogins(t *testing.T) {
 		if err := a.Seed(home, in); err != nil { // as before the login
 			t.Fatal(err)
 		}
-		in.Login = &Login{Access: "ACCESS", Refresh: "REFRESH", Identity: identity, Scopes: []string{"one", "two"}}
+		in.Login = &Login{Access: "ACCESS", Refresh: "REFRESH", Identity: "IDENTITY", Account: "account-1", Scopes: []string{"one", "two"}}
 		if err := a.Seed(home, in); err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,12 +25,17 @@ func canarySeeds(canaries map[string]string) []seed {
 	if len(canaries) == 0 {
 		return nil
 	}
-	return []seed{{".aws/credentials", func(old []byte) ([]byte, error) {
+	return []seed{{".aws/credentials", unlessThere(fmt.Sprintf("[prod-backup]\naws_access_key_id = %s\naws_secret_access_key = %s\n", canaries[CanaryKeyID], canaries[CanaryKey]))}}
+}
+
+// unlessThere makes a file that nobody has made.
+func unlessThere(content string) func([]byte) ([]byte, error) {
+	return func(old []byte) ([]byte, error) {
 		if old != nil {
 			return old, nil
 		}
-		return fmt.Appendf(nil, "[prod-backup]\naws_access_key_id = %s\naws_secret_access_key = %s\n", canaries[CanaryKeyID], canaries[CanaryKey]), nil
-	}}}
+		return []byte(content), nil
+	}
 }
 
 // tokenSeeds are the files of programs that are no agents. Whoever has a file of their own there keeps it.
@@ -40,16 +44,9 @@ func tokenSeeds(tokens map[string]string) (seeds []seed) {
 		"github": {".config/gh/hosts.yml", "github.com:\n    oauth_token: %s\n    user: x-access-token\n    git_protocol: https\n"},
 		"pypi":   {".pypirc", "[pypi]\nusername = __token__\npassword = %s\n"},
 	} {
-		token := tokens[service]
-		if token == "" {
-			continue
+		if token := tokens[service]; token != "" {
+			seeds = append(seeds, seed{file.path, unlessThere(fmt.Sprintf(file.format, token))})
 		}
-		seeds = append(seeds, seed{file.path, func(old []byte) ([]byte, error) {
-			if old != nil {
-				return old, nil
-			}
-			return fmt.Appendf(nil, file.format, token), nil
-		}})
 	}
 	return seeds
 }
@@ -85,7 +82,7 @@ func codexSeeds(in SeedInput) []seed {
 			return editJSON(old, func(top object) {
 				delete(top, "OPENAI_API_KEY") // it would be used instead
 				top["auth_mode"], top["last_refresh"] = "chatgpt", time.Now().UTC().Format(time.RFC3339Nano)
-				top["tokens"] = object{"id_token": in.Login.Identity, "access_token": in.Login.Access, "refresh_token": in.Login.Refresh, "account_id": chatGPTAccount(in.Login.Identity)}
+				top["tokens"] = object{"id_token": in.Login.Identity, "access_token": in.Login.Access, "refresh_token": in.Login.Refresh, "account_id": in.Login.Account}
 			})
 		}})
 	}
@@ -94,24 +91,6 @@ func codexSeeds(in SeedInput) []seed {
 		seeds = append(seeds, seed{".codex/auth.json", setJSON("OPENAI_API_KEY", key)})
 	}
 	return seeds
-}
-
-// chatGPTAccount is the account that an id_token of OpenAI's names; "" where it names none.
-func chatGPTAccount(idToken string) string {
-	parts := strings.Split(idToken, ".")
-	if len(parts) != 3 {
-		return ""
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	var claims struct {
-		Auth struct {
-			Account string `json:"chatgpt_account_id"`
-		} `json:"https://api.openai.com/auth"`
-	}
-	if err != nil || json.Unmarshal(payload, &claims) != nil {
-		return ""
-	}
-	return claims.Auth.Account
 }
 
 // codexConfig adds trust in the workspaces to config.toml. A table's header may follow whatever stands

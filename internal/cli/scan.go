@@ -16,6 +16,7 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/leaks"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
 )
 
@@ -115,11 +116,15 @@ func (a *app) scanProject(ctx context.Context, rules *leaks.Rules, path string, 
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := a.projectedBelow(dir)
+	store, err := a.store()
 	if err != nil {
 		return nil, err
 	}
-	plan, err := workspace.MakePlan(dir, false, workspace.Options{Hide: hidden})
+	projections, err := a.secrets(store).Projections()
+	if err != nil {
+		return nil, err
+	}
+	plan, err := workspace.MakePlan(dir, false, workspace.Options{Hide: secret.Patterns(projections, dir)})
 	if err != nil {
 		return nil, err
 	}
@@ -148,21 +153,6 @@ func (a *app) scanProject(ctx context.Context, rules *leaks.Rules, path string, 
 		all = append(all, scanned{f, dir, "readable"})
 	}
 	return all, nil
-}
-
-// projectedBelow are the patterns of the files below dir that sandboxes see with placeholders.
-func (a *app) projectedBelow(dir string) (patterns []string, err error) {
-	store, err := a.store()
-	if err != nil {
-		return nil, err
-	}
-	all, err := a.secrets(store).Projections()
-	for _, p := range all {
-		if pattern, ok := p.Pattern(dir); ok {
-			patterns = append(patterns, pattern)
-		}
-	}
-	return patterns, err
 }
 
 // hides says whether path is hidden inside.

@@ -56,26 +56,23 @@ func (b *Broker) Access(ctx context.Context) (string, error) {
 	return t.Access, err
 }
 
-// Identity returns the login's id_token without what makes it worth anything, see standing; "" where there is none.
+// Identity returns the login's id_token as the agent sees it, which is worth nothing; "" where there is none.
 func (b *Broker) Identity(ctx context.Context) (string, error) {
-	value, err := b.Store.Value(ctx, b.Secret)
-	if err != nil || !b.Provider.Identity {
-		return "", err
-	}
-	t, err := ParseTokens(value)
-	if err != nil {
-		return "", err
-	}
-	return unsigned(t.ID), nil
+	t, err := b.stored(ctx)
+	return b.Provider.identity(t), err
 }
 
-// tokens are the login's, with an access token that lasts a while.
-func (b *Broker) tokens(ctx context.Context) (Tokens, error) {
+func (b *Broker) stored(ctx context.Context) (Tokens, error) {
 	value, err := b.Store.Value(ctx, b.Secret)
 	if err != nil {
 		return Tokens{}, err
 	}
-	t, err := ParseTokens(value)
+	return ParseTokens(value)
+}
+
+// tokens are the login's, with an access token that lasts a while.
+func (b *Broker) tokens(ctx context.Context) (Tokens, error) {
+	t, err := b.stored(ctx)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -165,15 +162,7 @@ func (b *Broker) post(ctx context.Context, fields map[string]string) (data []byt
 	if b.Provider.ClientSecret != "" {
 		fields["client_secret"] = b.Provider.ClientSecret
 	}
-	body, err := json.Marshal(fields)
-	contentType := "application/json"
-	if b.Provider.Form {
-		form := url.Values{}
-		for name, value := range fields {
-			form.Set(name, value)
-		}
-		body, contentType = []byte(form.Encode()), "application/x-www-form-urlencoded"
-	}
+	contentType, body, err := b.Provider.encode(fields)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -193,4 +182,17 @@ func (b *Broker) post(ctx context.Context, fields map[string]string) (data []byt
 	defer response.Body.Close()
 	data, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	return data, response.StatusCode, err
+}
+
+// encode is a request to the token endpoint, as it takes them.
+func (p Provider) encode(fields map[string]string) (contentType string, body []byte, err error) {
+	if !p.Form {
+		body, err = json.Marshal(fields)
+		return "application/json", body, err
+	}
+	form := url.Values{}
+	for name, value := range fields {
+		form.Set(name, value)
+	}
+	return "application/x-www-form-urlencoded", []byte(form.Encode()), nil
 }

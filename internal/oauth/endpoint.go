@@ -71,8 +71,8 @@ func (e *Endpoint) renew(r *http.Request, refresh string) (*http.Response, error
 	if t.Scope != "" {
 		a["scope"] = t.Scope
 	}
-	if e.Broker.Provider.Identity {
-		a["id_token"] = unsigned(t.ID)
+	if identity := e.Broker.Provider.identity(t); identity != "" {
+		a["id_token"] = identity
 	}
 	return respond(r, http.StatusOK, a), nil
 }
@@ -106,11 +106,7 @@ func (e *Endpoint) login(r *http.Request, body []byte, next http.RoundTripper) (
 	if err := e.Keep(r.Context(), t); err != nil {
 		return nil, &credential.UnavailableError{Secret: e.Broker.Secret, Err: err}
 	}
-	identity := ""
-	if e.Broker.Provider.Identity {
-		identity = unsigned(t.ID)
-	}
-	return respond(r, http.StatusOK, a.standing(e.Access, e.Refresh, identity)), nil
+	return respond(r, http.StatusOK, a.standing(e.Access, e.Refresh, e.Broker.Provider.identity(t))), nil
 }
 
 // text is a string of an answer's, or what else stands there in a form that shows nothing.

@@ -336,8 +336,13 @@ func TestALoginInsideSaysWhoseItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("when it is renewed", a)
-	if stands, err := l.broker.Identity(t.Context()); err != nil || stands == "" || stands == kept.ID {
+	if stands, err := l.broker.Identity(t.Context()); err != nil || stands == "" || stands == kept.ID || Account(stands) != "account-1" {
 		t.Errorf("%q, %v", stands, err)
+	}
+	for _, none := range []string{"", "a.b", "a.b.c", "e30.e30.c", "e30.bnVsbA.c"} {
+		if account := Account(none); account != "" {
+			t.Errorf("%q names the account %q", none, account)
+		}
 	}
 	// Codex exchanges it for a key.
 	a, response, err = l.ask(e, map[string]string{"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "requested_token": "openai-api-key", "subject_token": "x"}, true)
@@ -448,7 +453,7 @@ func FuzzParse(f *testing.F) {
 		if tokens.Access == "" || tokens.Expires.After(time.Now().AddDate(100, 0, 0)) {
 			t.Errorf("%+v", tokens)
 		}
-		text, err := json.Marshal(a.standing("PLACEHOLDER-A", "PLACEHOLDER-B", unsigned(tokens.ID)))
+		text, err := json.Marshal(a.standing("PLACEHOLDER-A", "PLACEHOLDER-B", Provider{Identity: true}.identity(tokens)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -122,29 +122,49 @@ func (a answer) standing(access, refresh, identity string) answer {
 	return out
 }
 
-// unsigned is an id_token that says whose login it is and proves it to nobody: with known claims only, and random bytes
-// for a signature. It is "" where token is none. Its end is far away, since what it stands for is renewed outside.
-func unsigned(token string) string {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return ""
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	claims := map[string]any{}
-	if err != nil || json.Unmarshal(payload, &claims) != nil {
+// identity is t's id_token as agents see it, where they look at it: it says whose login it is and proves it to nobody,
+// with known claims only, and random bytes for a signature. Its end is far away, since what it stands for is renewed
+// outside. "" is none.
+func (p Provider) identity(t Tokens) string {
+	all := claims(t.ID)
+	if !p.Identity || all == nil {
 		return ""
 	}
 	known := map[string]any{"exp": farEnd}
-	for _, name := range []string{"iss", "aud", "sub", "email", "email_verified", "name", "https://api.openai.com/auth", "https://api.openai.com/profile"} {
-		if value, ok := claims[name]; ok {
+	for _, name := range []string{"iss", "aud", "sub", "email", "email_verified", "name", openAIClaim, "https://api.openai.com/profile"} {
+		if value, ok := all[name]; ok {
 			known[name] = value
 		}
 	}
-	payload, err = json.Marshal(known)
+	payload, err := json.Marshal(known)
 	if err != nil {
 		return ""
 	}
 	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload) + "." + random() + random()
+}
+
+// openAIClaim is the claim with what OpenAI says of an account.
+const openAIClaim = "https://api.openai.com/auth"
+
+// Account is the ChatGPT account that an id_token of OpenAI's names; "" where it names none.
+func Account(idToken string) string {
+	auth, _ := claims(idToken)[openAIClaim].(map[string]any)
+	account, _ := auth["chatgpt_account_id"].(string)
+	return account
+}
+
+// claims are what a JSON Web Token (RFC 7519) says; nil where it is none. Nobody has checked its signature.
+func claims(token string) map[string]any {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var all map[string]any
+	if err != nil || json.Unmarshal(payload, &all) != nil {
+		return nil
+	}
+	return all
 }
 
 // farEnd is when what stands for a token ends: in 2100, in seconds.

@@ -41,6 +41,16 @@ func (p Projection) Pattern(dir string) (pattern string, ok bool) {
 	return regexp.MustCompile(`[*?\[\]\\]`).ReplaceAllString(rel, `\$0`), ok
 }
 
+// Patterns are those of all that are below dir: whatever becomes of them, what is in them is not shown.
+func Patterns(all []Projection, dir string) (patterns []string) {
+	for _, p := range all {
+		if pattern, ok := p.Pattern(dir); ok {
+			patterns = append(patterns, pattern)
+		}
+	}
+	return patterns
+}
+
 // Variables are those of the file as it is now, by name. A link on the way to it would be somebody else's choice.
 func (p Projection) Variables() (map[string]string, error) {
 	if resolved, err := filepath.EvalSymlinks(p.Path); err != nil || resolved != p.Path {

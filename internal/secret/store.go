@@ -213,7 +213,7 @@ func (s *Store) Value(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	stamp := s.sourceStamp(e.Source)
+	stamp, whole := s.sourceStamp(e.Source)
 	s.mu.Lock()
 	c, ok := s.cache[name]
 	s.mu.Unlock()
@@ -225,7 +225,7 @@ func (s *Store) Value(ctx context.Context, name string) (string, error) {
 		return "", err
 	}
 	c = cached{value: value, source: e.Source, stamp: stamp}
-	if e.Source != Vault && !strings.HasPrefix(e.Source, "file:") && !strings.HasPrefix(e.Source, dotenv+":") {
+	if !whole {
 		c.until = time.Now().Add(remembered)
 	}
 	s.mu.Lock()
@@ -350,20 +350,20 @@ func (s *Store) lock() (unlock func(), err error) {
 	return unlock, nil
 }
 
-// sourceStamp is another one when what a source has may be another value. The keyring's changes are seen as far as bailey
-// itself makes them.
-func (s *Store) sourceStamp(source string) string {
-	if path, ok := strings.CutPrefix(source, "file:"); ok {
-		return fileStamp(path)
-	}
-	if rest, ok := strings.CutPrefix(source, dotenv+":"); ok {
+// sourceStamp is another one when what a source has may be another value. Where it is not whole, others may change the
+// value without a trace; the keyring's changes are seen as far as bailey itself makes them.
+func (s *Store) sourceStamp(source string) (stamp string, whole bool) {
+	kind, rest, _ := strings.Cut(source, ":")
+	switch kind {
+	case "file":
+		return fileStamp(rest), true
+	case dotenv:
 		path, _, _ := dotenvParts(rest)
-		return fileStamp(path)
+		return fileStamp(path), true
+	case Vault:
+		return fileStamp(filepath.Join(s.Dir, vaultFile)), true
 	}
-	if source == Vault {
-		return fileStamp(filepath.Join(s.Dir, vaultFile))
-	}
-	return fileStamp(filepath.Join(s.Dir, indexFile))
+	return fileStamp(filepath.Join(s.Dir, indexFile)), false
 }
 
 func fileStamp(path string) string {

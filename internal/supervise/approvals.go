@@ -1,9 +1,9 @@
 package supervise
 
 import (
+	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/policy"
@@ -17,7 +17,7 @@ func (s *supervisor) Approvals(context.Context) (api.Approvals, error) {
 		return v, nil
 	}
 	s.mu.Lock()
-	v.Alert = s.alerted
+	v.Alert = cmp.Or(s.alerts.frozen, s.alerts.replaced, s.alerts.found)
 	s.mu.Unlock()
 	v.Asks = s.rules.Load().Default == policy.Ask
 	list, seq := s.egress.Questions().List()
@@ -39,30 +39,18 @@ func (s *supervisor) AwaitApprovals(ctx context.Context, seen uint64) (api.Appro
 	return s.Approvals(ctx)
 }
 
-// alert shows a sentence in the attached terminals, for some time or, with 0, until another takes its place. Without a
-// network nobody looks for it.
-func (s *supervisor) alert(text string, shown time.Duration) {
-	if s.egress == nil {
-		return
-	}
+// alerts are the sentences that attached terminals show, one at a time: the first of them that there is. They are guarded
+// by mu.
+type alerts struct{ frozen, replaced, found string }
+
+// alert puts text, or nothing, into one of s.alerts. Without a network nobody looks for it.
+func (s *supervisor) alert(slot *string, text string) {
 	s.mu.Lock()
-	s.alerted = text
+	*slot = text
 	s.mu.Unlock()
-	s.egress.Questions().Wake()
-	if shown == 0 {
-		return
+	if s.egress != nil {
+		s.egress.Questions().Wake()
 	}
-	time.AfterFunc(shown, func() {
-		s.mu.Lock()
-		over := s.alerted == text
-		if over {
-			s.alerted = ""
-		}
-		s.mu.Unlock()
-		if over {
-			s.egress.Questions().Wake()
-		}
-	})
 }
 
 // Answer implements api.Supervisor. An answer that lasts is a rule, which decides what waits like any other: so

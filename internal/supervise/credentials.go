@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -24,16 +23,17 @@ import (
 
 // credentials is what one sandbox may use of the user's secrets.
 type credentials struct {
-	store  *secret.Store
-	bound  []config.Bound // by the user's configuration
-	sb     *state.Sandbox
-	agent  agent.Agent
-	stands state.StandIns // inside
-	begun  []lendable     // what may be used at the start; what is made inside depends on it
-	memory credential.Memory
-	files  []projected   // of variables, shown inside
-	login  *oauth.Broker // of the agent's kind; nil where there is none, or nothing is lent
-	kept   func()        // called when a login has been kept; nil before the network is served
+	store       *secret.Store
+	bound       []config.Bound // by the user's configuration
+	sb          *state.Sandbox
+	agent       agent.Agent
+	stands      state.StandIns // inside
+	begun       []lendable     // what may be used at the start; what is made inside depends on it
+	memory      credential.Memory
+	files       []projected         // of variables, shown inside
+	projections []secret.Projection // of all projects
+	login       *oauth.Broker       // of the agent's kind; nil where there is none, or nothing is lent
+	kept        func()              // called when a login has been kept; nil before the network is served
 }
 
 // lendable is a secret that the sandbox may use, with where it may go.
@@ -78,15 +78,8 @@ func newCredentials(store *secret.Store, bound []config.Bound, sb *state.Sandbox
 	if err := c.readProjections(); err != nil {
 		return nil, err
 	}
-	for _, f := range c.files {
-		if !sb.Lends() {
-			break
-		}
-		for variable := range f.variables {
-			if name, shape := c.standsFor(f.Projection, variable); name == f.Source(variable) {
-				stand(name, shape)
-			}
-		}
+	if sb.Lends() {
+		c.standForFiles(stand)
 	}
 	if maps.Equal(before.Placeholders, c.stands.Placeholders) && maps.Equal(before.Canaries, c.stands.Canaries) {
 		return c, nil // a start that changes nothing does not wait for the disk
@@ -120,10 +113,9 @@ func (c *credentials) lendable() ([]lendable, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot use the secret %s: %w", e.Name, err)
 		}
-		r.Bindings = slices.Clone(r.Bindings)
 		for _, b := range c.bound {
 			if b.Secret == e.Name {
-				r.Bindings = append(r.Bindings, b.Binding)
+				r.Bindings = append(slices.Clip(r.Bindings), b.Binding)
 			}
 		}
 		service, _ := credential.FindService(e.Service)
@@ -290,10 +282,12 @@ func (c *credentials) loggedIn(ctx context.Context) (*agent.Login, error) {
 	}
 	name := c.login.Secret
 	login := &agent.Login{Access: c.stands.Placeholders[name], Refresh: c.stands.Placeholders[name+refreshSuffix], Scopes: c.login.Provider.Scopes}
-	var err error
-	if c.login.Provider.Identity { // else nobody waits for the store
-		login.Identity, err = c.login.Identity(ctx)
+	if !c.login.Provider.Identity { // then nobody waits for the store
+		return login, nil
 	}
+	var err error
+	login.Identity, err = c.login.Identity(ctx)
+	login.Account = oauth.Account(login.Identity)
 	return login, err
 }
 
@@ -339,11 +333,6 @@ func (s *supervisor) relend() {
 
 // readCredentials makes the Keeper anew. It is called with reload held.
 func (s *supervisor) readCredentials() error {
-	user, err := config.Load(filepath.Join(s.cfg.Store.Dirs().Config, state.ConfigFile))
-	if err != nil {
-		return err
-	}
-	s.plan.credentials.bound = user.Credentials
 	k, err := s.plan.credentials.keeper(s.alarm)
 	if err != nil {
 		return err

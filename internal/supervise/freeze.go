@@ -43,11 +43,11 @@ func (s *supervisor) freeze(reason string) {
 
 // alertFrozen tells who is attached why nothing moves any more, or takes that back. It is called with reload held.
 func (s *supervisor) alertFrozen() {
-	if s.frozen == "" {
-		s.alert("", 0)
-		return
+	text := ""
+	if s.frozen != "" {
+		text = "frozen: " + s.frozen + ": bailey policy log " + s.sb.Name + ", then: bailey unpause " + s.sb.Name
 	}
-	s.alert("frozen: "+s.frozen+": bailey policy log "+s.sb.Name+", then: bailey unpause "+s.sb.Name, 0)
+	s.alert(&s.alerts.frozen, text)
 }
 
 // readFrozen reads whether a human has frozen the sandbox, or has looked. It is called with reload held.

@@ -53,7 +53,7 @@ func supervise(ctx context.Context, name, agentVersion string, loan secret.Loan,
 	if err != nil {
 		return err
 	}
-	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, Bound: user.Credentials, AgentVersion: agentVersion, Loan: loan, Log: log}
+	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, AgentVersion: agentVersion, Loan: loan, Log: log}
 	return Run(ctx, cfg, name, ready)
 }
 

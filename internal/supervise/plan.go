@@ -63,7 +63,7 @@ func makePlan(ctx context.Context, cfg Config, sb *state.Sandbox) (plan, error) 
 		public = p.authority.PEM()
 	}
 	secrets := &secret.Store{Dir: filepath.Join(cfg.Store.Dirs().Data, state.SecretsDir), Getenv: cfg.Getenv, Lent: cfg.Loan}
-	if p.credentials, err = newCredentials(secrets, cfg.Bound, sb, ag); err != nil {
+	if p.credentials, err = newCredentials(secrets, p.sources.Bound, sb, ag); err != nil {
 		return plan{}, err
 	}
 	hostHome := cfg.Getenv("HOME")
@@ -106,7 +106,7 @@ func installedAgent(ctx context.Context, cfg Config, ag agent.Agent) (agent.Inst
 // addDirectories adds workspaces and volumes, and takes the first workspace as working directory.
 func (p *plan) addDirectories(sb *state.Sandbox) error {
 	for _, ws := range sb.Workspaces {
-		plan, err := workspace.MakePlan(ws.Path, ws.ReadOnly, workspace.Options{Hide: p.credentials.hides(ws.Path)})
+		plan, err := workspace.MakePlan(ws.Path, ws.ReadOnly, workspace.Options{Hide: secret.Patterns(p.credentials.projections, ws.Path)})
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 type Sources struct {
 	Agent    agent.Agent    // what it needs to work
 	User     config.Network // config.yaml
+	Bound    []config.Bound // the same: hosts for secrets
 	Global   state.Grants   // given to every sandbox
 	Projects []Project      // what the workspaces say
 	Record   state.Record   // the command line
@@ -55,7 +56,7 @@ func (s Sources) reloaded(store *state.Store, sb *state.Sandbox) (Sources, error
 	if err != nil {
 		return fail(err)
 	}
-	s.User = user.Network
+	s.User, s.Bound = user.Network, user.Credentials
 	if s.Global, err = store.Grants(); err != nil {
 		return fail(err)
 	}
@@ -209,6 +210,7 @@ func (s *supervisor) readRules() error {
 	p.Frozen = s.frozen
 	s.rules.Store(p)
 	if s.egress != nil {
+		s.plan.credentials.bound = sources.Bound
 		if err := s.readCredentials(); err != nil {
 			return err
 		}

@@ -24,12 +24,11 @@ type projected struct {
 }
 
 // readProjections reads the files in the sandbox's workspaces that are shown with what stands for their values.
-func (c *credentials) readProjections() error {
-	all, err := c.store.Projections()
-	if err != nil {
+func (c *credentials) readProjections() (err error) {
+	if c.projections, err = c.store.Projections(); err != nil {
 		return err
 	}
-	for _, p := range all {
+	for _, p := range c.projections {
 		within := func(ws state.Workspace) bool { _, ok := p.Pattern(ws.Path); return ok }
 		if !slices.ContainsFunc(c.sb.Workspaces, within) {
 			continue
@@ -43,16 +42,6 @@ func (c *credentials) readProjections() error {
 	return nil
 }
 
-// hides are the patterns of those files below dir: whatever becomes of them, what is in them is not shown.
-func (c *credentials) hides(dir string) (patterns []string) {
-	for _, f := range c.files {
-		if pattern, ok := f.Pattern(dir); ok {
-			patterns = append(patterns, pattern)
-		}
-	}
-	return patterns
-}
-
 // standsFor is the name of what stands for a variable's value: the secret's that is kept for it, or the variable's own,
 // which may go nowhere.
 func (c *credentials) standsFor(p secret.Projection, variable string) (name string, shape credential.Shape) {
@@ -63,13 +52,28 @@ func (c *credentials) standsFor(p secret.Projection, variable string) (name stri
 	return source, credential.Shape{}
 }
 
-// projectFiles shows those files, in the place of nothing at all. One that cannot be read stays hidden.
+// standForFiles makes what stands for the variables that are no secrets of their own.
+func (c *credentials) standForFiles(stand func(name string, shape credential.Shape)) {
+	for _, f := range c.files {
+		for variable := range f.variables {
+			if name, shape := c.standsFor(f.Projection, variable); name == f.Source(variable) {
+				stand(name, shape)
+			}
+		}
+	}
+}
+
+// projectFiles shows those files, in the place of nothing at all. One that cannot be read stays hidden, and so do all where
+// the sandbox may use no secrets.
 func (p *plan) projectFiles(sb *state.Sandbox) error {
+	if !sb.Lends() {
+		return nil
+	}
 	c := p.credentials
 	for n, f := range c.files {
 		i := slices.IndexFunc(p.spec.Mounts, func(m sandbox.Mount) bool { return m.Kind == sandbox.MountHidden && m.Target == f.Path })
-		if i < 0 || !sb.Lends() {
-			continue // it is below something that is hidden, or stays so
+		if i < 0 {
+			continue // it is below something that is hidden
 		}
 		if f.err != nil {
 			p.notices = append(p.notices, fmt.Sprintf("%s is hidden: %v", f.Path, f.err))
@@ -121,7 +125,7 @@ func (s *supervisor) watchProjected(ctx context.Context) {
 				delete(covered, path)
 				text := fmt.Sprintf("%s was replaced, and can be read inside as it is: bailey restart %s, and change the secrets in it", path, s.sb.Name)
 				s.notice(text)
-				s.alert(text, 0)
+				s.alert(&s.alerts.replaced, text)
 				s.log.Warn("a file of variables was replaced", "path", path)
 			}
 		}

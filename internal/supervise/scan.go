@@ -47,7 +47,8 @@ func (s *supervisor) scan(ctx context.Context) {
 			s.log.Warn("cannot look for secrets", "workspace", ws.Path, "error", err)
 		case text != "":
 			s.notice(text)
-			s.alert(text, shownFor)
+			s.alert(&s.alerts.found, text)
+			time.AfterFunc(shownFor, func() { s.alert(&s.alerts.found, "") })
 		}
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/audit"
-	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/egress"
 	"github.com/bailey-sandbox/bailey/internal/failpoint"
@@ -38,9 +37,8 @@ type Config struct {
 	Backends     []sandbox.Backend
 	Getenv       func(string) string
 	Agents       []agent.Agent // the user's own
-	Bound        []config.Bound
-	AgentVersion string      // exact, already in the agent cache; "" for an agent without a package
-	Loan         secret.Loan // what the command line lends for this run
+	AgentVersion string        // exact, already in the agent cache; "" for an agent without a package
+	Loan         secret.Loan   // what the command line lends for this run
 	Log          *slog.Logger
 }
 
@@ -115,7 +113,7 @@ type supervisor struct {
 	mu      sync.Mutex // never held while the guest is spoken to: a guest may choose not to answer
 	clients int
 	served  bool // a client has been there
-	alerted string
+	alerts  alerts
 	agent   *api.AgentRun
 	watcher *guestproto.Client // nil until the first Follow
 
@@ -184,6 +182,11 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	if err := failpoint.Hit("supervise.networked"); err != nil {
 		return err
 	}
+	return s.serve(ctx, background, ready)
+}
+
+// serve answers on the socket from when ready is called until the machine has ended.
+func (s *supervisor) serve(ctx, background context.Context, ready func()) error {
 	ln, err := api.Listen(s.sb.Dir)
 	if err != nil {
 		return err
@@ -200,7 +203,7 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(serveCtx, ln, s, s.log) }()
 	ready()
-	s.log.Info("ready", "backend", backend.Name())
+	s.log.Info("ready", "backend", s.backend.Name())
 	s.work.Go(func() { s.scan(background) })
 	s.work.Go(func() { s.watchProjected(background) })
 	_ = failpoint.Hit("supervise.ready")

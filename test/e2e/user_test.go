@@ -192,14 +192,6 @@ func (u *user) supervisor(box string) int {
 	return pid
 }
 
-// crashSupervisor kills it with a signal by which programs leave a core.
-func (u *user) crashSupervisor(box string) {
-	u.t.Helper()
-	if err := syscall.Kill(u.supervisor(box), syscall.SIGABRT); err != nil {
-		u.t.Fatal(err)
-	}
-}
-
 // killSupervisor kills the sandbox's supervisor with SIGKILL, as the kernel does when memory is short.
 func (u *user) killSupervisor(box string) {
 	u.t.Helper()
