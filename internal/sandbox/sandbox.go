@@ -141,6 +141,11 @@ const (
 	// MountState shows a directory of the machine's own (Source is relative to Spec.Dir, created when
 	// missing, owned by the sandbox's user) at Target.
 	MountState
+	// MountOverlay shows the host directory Source at Target, where it can be written as in a bind; but what is
+	// written goes to the directory Layer of the machine's own (relative to Spec.Dir), and Source stays as it
+	// is. Layer's directory "upper" has the changes in the format of the kernel's overlay file system (with
+	// user.overlay.* attributes), and can be read from outside at any time.
+	MountOverlay
 )
 
 // Mount is one entry of the sandbox's view. Targets are absolute and clean.
@@ -148,6 +153,7 @@ type Mount struct {
 	Kind     MountKind
 	Source   string
 	Target   string
+	Layer    string // of MountOverlay
 	ReadOnly bool
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,11 +22,13 @@ func (c *child) mountBinds() error {
 			return fmt.Errorf("cannot mount %s: %w", m.Target, err)
 		}
 	}
-	for _, m := range spec.Mounts {
+	for number, m := range spec.Mounts {
 		var err error
 		switch m.Kind {
 		case sandbox.MountBind, sandbox.MountState:
 			err = c.bind(c.next(), m.Target, m.ReadOnly)
+		case sandbox.MountOverlay:
+			err = c.mountOverlay(c.next(), c.next(), m.Target, strconv.Itoa(number))
 		case sandbox.MountPinned:
 			err = remount(m.Target, 0)
 		case sandbox.MountProtected:
@@ -172,7 +175,7 @@ func (c *child) mountPoint(target string, dir bool) (*os.File, error) {
 func (c *child) bindAround(target string) string {
 	around := ""
 	for _, m := range c.plan.Spec.Mounts {
-		if m.Kind == sandbox.MountBind && strings.HasPrefix(target, m.Target+"/") {
+		if (m.Kind == sandbox.MountBind || m.Kind == sandbox.MountOverlay) && strings.HasPrefix(target, m.Target+"/") {
 			around = m.Target
 		}
 	}

@@ -46,6 +46,8 @@ func sources(spec *sandbox.Spec) []source {
 			list = append(list, source{path: m.Source})
 		case sandbox.MountState:
 			list = append(list, source{path: spec.Dir + "/" + m.Source, state: true})
+		case sandbox.MountOverlay:
+			list = append(list, source{path: m.Source}, source{path: spec.Dir + "/" + m.Layer, state: true})
 		}
 	}
 	return list

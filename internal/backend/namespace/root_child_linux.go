@@ -212,11 +212,12 @@ func (c *child) placeMounts(base *os.Root) error {
 	trees := c.trees[1+len(root.Layers)+len(root.Lowers):]
 	var covered []string
 	for _, m := range append(append([]sandbox.Mount(nil), root.Binds...), c.plan.Spec.Mounts...) {
-		if m.Kind != sandbox.MountBind && m.Kind != sandbox.MountState {
+		n := treesOf(m.Kind)
+		if n == 0 {
 			continue
 		}
 		tree := trees[0]
-		trees = trees[1:]
+		trees = trees[n:]
 		if under(root.Lowers, m.Target) >= 0 || inside(covered, m.Target) {
 			continue
 		}
@@ -235,6 +236,18 @@ func (c *child) placeMounts(base *os.Root) error {
 		}
 	}
 	return nil
+}
+
+// treesOf says how many host trees a mount takes: what it shows and, of an overlay, the layer above that.
+func treesOf(kind sandbox.MountKind) int {
+	switch kind {
+	case sandbox.MountBind, sandbox.MountState:
+		return 1
+	case sandbox.MountOverlay:
+		return 2
+	default:
+		return 0
+	}
 }
 
 func inside(dirs []string, target string) bool {
