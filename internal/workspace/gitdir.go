@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/bailey-sandbox/bailey/internal/beneath"
 	"github.com/bailey-sandbox/bailey/internal/gitconfig"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
@@ -41,7 +42,7 @@ func (p *planner) dotGit(dir string, e fs.DirEntry) {
 	target := filepath.Join(p.ws, rel) // of a link
 	if e.Type().IsRegular() {
 		p.addFirm(sandbox.MountProtected, rel)
-		data, err := p.tree.ReadFile(rel)
+		data, err := p.tree.ReadFile(rel, maxGitFile)
 		if err == nil {
 			target, err = parseGitFile(data)
 		}
@@ -90,7 +91,7 @@ func (p *planner) gitDir(rel string) {
 		}
 	}
 	for _, name := range []string{"config", "config.worktree"} {
-		if data, err := p.tree.ReadFile(path.Join(rel, name)); err == nil {
+		if data, err := p.tree.ReadFile(path.Join(rel, name), maxGitFile); err == nil {
 			p.configured(rel, gitconfig.Parse(data))
 			p.plan.configs[filepath.Join(abs, name)] = data
 		}
@@ -116,9 +117,9 @@ func (p *planner) index(gitDir, top string) {
 		common = gitDir
 	}
 	hash := 20
-	if tree, err := openBeneath(common); err == nil {
+	if tree, err := beneath.Open(common); err == nil {
 		defer tree.Close()
-		data, _ := tree.ReadFile("config")
+		data, _ := tree.ReadFile("config", maxGitFile)
 		for _, s := range gitconfig.Parse(data) {
 			if s.Section == "extensions" && s.Key == "objectformat" && strings.EqualFold(s.Value, "sha256") {
 				hash = 32

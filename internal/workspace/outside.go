@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/bailey-sandbox/bailey/internal/beneath"
 	"github.com/bailey-sandbox/bailey/internal/gitconfig"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
@@ -69,12 +70,12 @@ func (p *planner) submodule() error {
 	if !strings.Contains(p.pointer, "/modules/") {
 		return errors.New("it is no submodule's directory")
 	}
-	tree, err := openBeneath(p.pointer)
+	tree, err := beneath.Open(p.pointer)
 	if err != nil {
 		return errors.New("it cannot be read")
 	}
 	defer tree.Close()
-	data, err := tree.ReadFile("config")
+	data, err := tree.ReadFile("config", maxGitFile)
 	if err != nil {
 		return errors.New("it has no configuration")
 	}
@@ -118,12 +119,12 @@ func checkRepository(dir, ws string) error {
 
 // followLine reads the one-line file dir/name and returns the path in it, absolute and without links.
 func followLine(dir, name string) (string, error) {
-	tree, err := openBeneath(dir)
+	tree, err := beneath.Open(dir)
 	if err != nil {
 		return "", err
 	}
 	defer tree.Close()
-	data, err := tree.ReadFile(name)
+	data, err := tree.ReadFile(name, maxGitFile)
 	if err != nil {
 		return "", err
 	}

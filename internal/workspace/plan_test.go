@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bailey-sandbox/bailey/internal/beneath"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -188,7 +189,7 @@ func TestPlanIsBounded(t *testing.T) {
 		write(t, fmt.Sprintf("%s/%d/.env", p.ws, i), "")
 	}
 	var err error
-	if p.tree, err = openBeneath(p.ws); err != nil {
+	if p.tree, err = beneath.Open(p.ws); err != nil {
 		t.Fatal(err)
 	}
 	defer p.tree.Close()

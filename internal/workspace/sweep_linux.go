@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bailey-sandbox/bailey/internal/beneath"
 	"github.com/bailey-sandbox/bailey/internal/gitconfig"
 )
 
@@ -32,7 +33,7 @@ const (
 // it is looked at. The last sweep is for certain, because by then no agent is there.
 type sweeper struct {
 	plan       Plan
-	tree       *beneath
+	tree       *beneath.Tree
 	quarantine *quarantine
 	reported   map[string]bool
 	seen       map[string]bool // git directories, in this sweep
@@ -60,7 +61,7 @@ func (s *sweeper) run(ctx context.Context, onHit func(Hit)) {
 
 // sweep visits the workspace's directories, the upper ones first. Links are not followed.
 func (s *sweeper) sweep(onHit func(Hit)) {
-	tree, err := openBeneath(s.plan.ws)
+	tree, err := beneath.Open(s.plan.ws)
 	if err != nil {
 		return // the workspace is gone
 	}
@@ -106,7 +107,7 @@ func (s *sweeper) newRepository(rel string, e fs.DirEntry, onHit func(Hit)) {
 	}
 	target := s.abs(pointer)
 	if e.Type().IsRegular() {
-		data, err := s.tree.ReadFile(pointer)
+		data, err := s.tree.ReadFile(pointer, maxGitFile)
 		if err != nil {
 			return
 		}
@@ -166,7 +167,7 @@ func (s *sweeper) disarm(rel string, onHit func(Hit)) {
 	} else if s.isNew(dir, "hooks") {
 		s.take(dir, "hooks", onHit) // a link
 	}
-	if data, err := s.tree.ReadFile(path.Join(rel, "commondir")); err == nil {
+	if data, err := s.tree.ReadFile(path.Join(rel, "commondir"), maxGitFile); err == nil {
 		if common, err := parsePathLine(data); err == nil {
 			if !filepath.IsAbs(common) {
 				common = filepath.Join(s.abs(rel), common)
@@ -190,7 +191,7 @@ func (s *sweeper) harmless(rel, name string) bool {
 	if err != nil || !info.Mode().IsRegular() || links(info) != 1 {
 		return false
 	}
-	data, err := s.tree.ReadFile(path.Join(rel, name))
+	data, err := s.tree.ReadFile(path.Join(rel, name), maxGitFile)
 	return err == nil && gitconfig.Harmless(data)
 }
 

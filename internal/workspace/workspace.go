@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bailey-sandbox/bailey/internal/beneath"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
@@ -61,7 +62,7 @@ type planner struct {
 	plan     Plan
 	ws       string
 	readOnly bool
-	tree     *beneath
+	tree     *beneath.Tree
 	opts     Options
 	left     budget
 	listed   map[string]bool              // hostExecuted
@@ -76,7 +77,7 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 	if err := opts.check(); err != nil {
 		return Plan{}, err
 	}
-	tree, err := openBeneath(ws)
+	tree, err := beneath.Open(ws)
 	if err != nil {
 		return Plan{}, fmt.Errorf("cannot open the workspace %s: %w", ws, err)
 	}
