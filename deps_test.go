@@ -25,9 +25,9 @@ func tiers() [][]string {
 		{"internal/api", "internal/secret", "internal/config", "internal/dockerplugin"},
 		{"internal/backend/namespace", "internal/backend/fake"},
 		{"internal/egress", "internal/oauth", "internal/learn", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
-		{"internal/egress/framing", "internal/egress/sniff", "internal/credential", "internal/certs", "internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig", "internal/gateway/relay"},
-		{"internal/sandbox", "internal/hostname", "internal/vt", "internal/leaks"},
-		{"internal/gateway", "internal/failpoint"},
+		{"internal/egress/framing", "internal/egress/sniff", "internal/credential", "internal/certs", "internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig", "internal/gateway/relay", "internal/apply"},
+		{"internal/sandbox", "internal/hostname", "internal/vt", "internal/leaks", "internal/changes", "internal/patch"},
+		{"internal/gateway", "internal/failpoint", "internal/beneath"},
 	}
 }
 
@@ -134,6 +134,8 @@ func TestPolicyIsPure(t *testing.T) {
 			"internal/audit":    {"internal/hostname"},
 			"internal/gateway":  {},
 			"internal/vt":       {},
+			"internal/patch":    {},
+			"internal/changes":  {"internal/beneath"},
 			"internal/learn":    {"internal/audit", "internal/policy", "internal/hostname"},
 		}
 		allowed, isLeaf := leaf[s.dir]
