@@ -88,11 +88,11 @@ func (a *applier) do(s step) error {
 			}
 		}
 		if err == nil {
-			err = a.own(dir, base, s.New.Mode)
+			err = a.own(dir, base, s.New.Mode&0o777)
 		}
 		return a.failed(s, err)
 	default: // chmod
-		return a.failed(s, chmodDir(dir, base, s.New.Mode))
+		return a.failed(s, chmodDir(dir, base, s.New.Mode&0o777|s.Old.Mode&0o7000))
 	}
 }
 
@@ -116,7 +116,7 @@ func chmodDir(dir int, base string, mode uint32) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return unix.Fchmod(fd, mode&0o777)
+	return unix.Fchmod(fd, mode&0o7777)
 }
 
 // found compares what has come into the slot with what should have been there.

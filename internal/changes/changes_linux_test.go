@@ -8,36 +8,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bailey-sandbox/bailey/internal/changes/layertest"
 )
 
-// tree makes files out of "path": "content", directories out of "path/": "", and links out of "path@": "target".
-// As in an overlay's layer, "path!": "" is what is gone, and "path/!": "" a directory that hides the one below.
 func tree(t *testing.T, entries map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
-	for name, content := range entries {
-		path := filepath.Join(root, strings.TrimRight(name, "/@!"))
-		dir := filepath.Dir(path)
-		if strings.Contains(name, "/!") || strings.HasSuffix(name, "/") {
-			dir = path
-		}
-		err := os.MkdirAll(dir, 0o755)
-		switch {
-		case err != nil:
-		case strings.HasSuffix(name, "/!"):
-			err = unix.Setxattr(path, "user.overlay.opaque", []byte("y"), 0)
-		case strings.HasSuffix(name, "/"):
-		case strings.HasSuffix(name, "!"):
-			err = unix.Mknod(path, unix.S_IFCHR, 0)
-		case strings.HasSuffix(name, "@"):
-			err = os.Symlink(content, path)
-		default:
-			err = os.WriteFile(path, []byte(content), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	layertest.Make(t, root, entries)
 	return root
 }
 

@@ -28,6 +28,13 @@ func openSide(dir string, layer bool) (*side, error) {
 	return &side{tree, layer}, nil
 }
 
+// At reads one entry of an overlay's layer: nothing for what is gone or was never there.
+func At(ctx context.Context, layer *beneath.Tree, rel string) Entry {
+	s := side{layer, true}
+	e, _ := s.entry(ctx, rel)
+	return e
+}
+
 // list is the names in the directory rel, none if it cannot be read: its entry says so.
 func (s *side) list(rel string) ([]string, error) {
 	entries, err := s.tree.ReadDir(rel)
@@ -61,7 +68,7 @@ func (s *side) entry(ctx context.Context, rel string) (e Entry, opaque bool) {
 			return unreadable(err), false
 		}
 		return stamp(Entry{Kind: Link, Target: text}, info), false
-	case s.layer && whiteout(info):
+	case s.layer && Whiteout(info):
 		return Entry{}, false
 	default:
 		return stamp(Entry{Kind: Special, Mode: permissions(mode), Why: word(mode)}, info), false
@@ -104,7 +111,7 @@ func (s *side) dir(rel string) (e Entry, opaque bool) {
 		return unreadable(err), false
 	}
 	if s.layer {
-		if opaque, err = isOpaque(d); err != nil {
+		if opaque, err = Opaque(d); err != nil {
 			return unreadable(err), false
 		}
 	}

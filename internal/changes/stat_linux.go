@@ -27,16 +27,16 @@ func born(f *os.File) time.Time {
 	return time.Unix(st.Btime.Sec, int64(st.Btime.Nsec))
 }
 
-// whiteout is the word for what is gone: a character device with the numbers 0 and 0, as which every user may
+// Whiteout says whether an entry of a layer is the word for what is gone: a character device with the numbers 0 and 0, as which every user may
 // make one (overlayfs.rst, "whiteouts and opaque directories").
-func whiteout(info fs.FileInfo) bool {
+func Whiteout(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && info.Mode()&fs.ModeCharDevice != 0 && st.Rdev == 0
 }
 
-// isOpaque says whether a layer's directory hides the one below. Directories that stand for others elsewhere
+// Opaque says whether a layer's directory hides the one below. Directories that stand for others elsewhere
 // (redirects) are not made with the mount option userxattr, and would be misread.
-func isOpaque(d *os.File) (bool, error) {
+func Opaque(d *os.File) (bool, error) {
 	var value [1]byte
 	_, err := unix.Fgetxattr(int(d.Fd()), "user.overlay.redirect", value[:])
 	if err == nil || err == unix.ERANGE {
@@ -50,4 +50,9 @@ func isOpaque(d *os.File) (bool, error) {
 		return false, err
 	}
 	return n == 1 && value[0] == 'y', nil
+}
+
+// MakeOpaque makes a layer's directory hide the one below.
+func MakeOpaque(d *os.File) error {
+	return unix.Fsetxattr(int(d.Fd()), "user.overlay.opaque", []byte("y"), 0)
 }

@@ -13,6 +13,11 @@ func stamp(e Entry, _ fs.FileInfo) Entry { return e }
 
 func born(*os.File) time.Time { return time.Time{} }
 
-func whiteout(fs.FileInfo) bool { return false }
+// Whiteout needs Linux.
+func Whiteout(fs.FileInfo) bool { return false }
 
-func isOpaque(*os.File) (bool, error) { return false, errors.New("overlays need linux") }
+// Opaque needs Linux.
+func Opaque(*os.File) (bool, error) { return false, errors.New("overlays need linux") }
+
+// MakeOpaque needs Linux.
+func MakeOpaque(*os.File) error { return errors.New("overlays need linux") }

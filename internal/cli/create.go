@@ -105,7 +105,7 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 	if _, _, err := sources.Policy(); err != nil {
 		return state.Record{}, err
 	}
-	want.Workspaces, err = a.workspaces(t.paths)
+	want.Workspaces, err = a.workspaces(t.paths, f.review)
 	return want, err
 }
 
@@ -223,6 +223,9 @@ func sameFlags(cmd *cobra.Command, have, want state.Record, paths []string) erro
 		if given && !reflect.DeepEqual(f.have, f.want) {
 			differ = append(differ, "--"+f.flags[0])
 		}
+	}
+	if cmd.Flags().Changed("review") && reviews(have) != reviews(want) {
+		differ = append(differ, "--review")
 	}
 	if len(paths) > 1 && !reflect.DeepEqual(have.Workspaces, want.Workspaces) {
 		differ = append(differ, "PATHs")

@@ -23,6 +23,7 @@ type createFlags struct {
 	name         string
 	backend      string
 	readOnly     bool
+	review       bool
 	env          []string
 	envFiles     []string
 	volumes      []string
@@ -43,6 +44,7 @@ func (f *createFlags) register(cmd *cobra.Command, quiet *bool) {
 	fs.StringVar(&f.name, "name", "", "name of the sandbox (default: from the agent and the workspace)")
 	fs.StringVar(&f.backend, "backend", "auto", "isolation to use; see bailey doctor")
 	fs.BoolVar(&f.readOnly, "read-only", false, "make the root file system immutable")
+	fs.BoolVar(&f.review, "review", false, "change nothing in the workspaces: see bailey diff and bailey apply")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "set `KEY=VALUE` inside; KEY alone takes the value from here")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from `FILE`, one KEY=VALUE a line")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "show `HOST[:GUEST][:ro]` inside as well")

@@ -113,6 +113,12 @@ func lsRows(list []listed, now time.Time) [][]string {
 		}
 		if len(l.Workspaces) > 0 {
 			workspace = l.Workspaces[0].Path
+			switch {
+			case l.Workspaces[0].Review:
+				workspace += " (review)"
+			case l.Workspaces[0].ReadOnly:
+				workspace += " (read-only)"
+			}
 		}
 		switch {
 		case l.Error != "":

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -14,8 +15,9 @@ func cutReadOnly(text string) (path string, readOnly bool) {
 	return strings.CutSuffix(text, ":ro")
 }
 
-// workspaces resolves the PATH arguments, "." when there are none.
-func (a *app) workspaces(paths []string) ([]state.Workspace, error) {
+// workspaces resolves the PATH arguments, "." when there are none. With review, those that can be written are under
+// review.
+func (a *app) workspaces(paths []string, review bool) ([]state.Workspace, error) {
 	if len(paths) == 0 {
 		paths = []string{"."}
 	}
@@ -30,9 +32,14 @@ func (a *app) workspaces(paths []string) ([]state.Workspace, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, state.Workspace{Path: resolved, ReadOnly: readOnly})
+		all = append(all, state.Workspace{Path: resolved, ReadOnly: readOnly, Review: review && !readOnly})
 	}
 	return all, nil
+}
+
+// reviews says whether a workspace of the sandbox is under review.
+func reviews(r state.Record) bool {
+	return slices.ContainsFunc(r.Workspaces, func(ws state.Workspace) bool { return ws.Review })
 }
 
 // volumes resolves HOST[:GUEST][:ro]. Without GUEST the directory appears at its own path.

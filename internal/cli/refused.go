@@ -17,7 +17,6 @@ const later = "comes with a later version: it is refused so that nobody relies o
 func refusedAtCreation() []refusedFlag {
 	const images = "comes with a later version, with images: for now sandboxes have this host's programs"
 	return []refusedFlag{
-		{"review", "", false, later},
 		{"clone", "", false, later},
 		{"branch", "", true, later},
 		{"budget", "", true, later},

@@ -124,7 +124,7 @@ func (a *app) scanProject(ctx context.Context, rules *leaks.Rules, path string, 
 	if err != nil {
 		return nil, err
 	}
-	plan, err := workspace.MakePlan(dir, false, workspace.Options{Hide: secret.Patterns(projections, dir)})
+	plan, err := workspace.MakePlan(dir, workspace.Direct, workspace.Options{Hide: secret.Patterns(projections, dir)})
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 
 // recordVersion grows whenever Record changes, so that an older bailey refuses a newer record instead of
 // starting a sandbox with a restriction it does not know.
-const recordVersion = 3
+const recordVersion = 4
 
 // maxRecord bounds what is read of a record, in bytes.
 const maxRecord = 1 << 20
@@ -47,6 +47,7 @@ type Record struct {
 type Workspace struct {
 	Path     string `json:"path"`
 	ReadOnly bool   `json:"read_only,omitempty"`
+	Review   bool   `json:"review,omitempty"` // what is written goes to a layer until it is applied
 }
 
 // Volume is a host directory that appears inside at another path.

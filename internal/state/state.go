@@ -20,6 +20,9 @@
 //	  sandboxes/NAME/api.sock          the supervisor's API, while it runs
 //	  sandboxes/NAME/layers/           the backend's: what the sandbox wrote outside its mounts
 //	  sandboxes/NAME/home/             $HOME inside
+//	  sandboxes/NAME/layer-N/          what the agent wrote to the workspace N that is under review
+//	  sandboxes/NAME/layer-N-git/      the same for the repository of a linked worktree
+//	  sandboxes/NAME/review-N/         what was shown and applied of it, and an apply under way
 //	  sandboxes/NAME/guarded.json      what is guarded while it runs
 //	  sandboxes/NAME/quarantine/       protected names that the agent made in the workspace
 //	  sandboxes/.new-*                 a Create under way, or one that was killed
@@ -31,7 +34,10 @@
 //	$XDG_CONFIG_HOME/bailey/rules.json   Grants: rules given with bailey allow and deny --global
 package state
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Names inside one sandbox's directory. The package comment says what each is.
 const (
@@ -78,3 +84,9 @@ var (
 	// ErrLocked: another process, normally the supervisor, holds the sandbox.
 	ErrLocked = errors.New("sandbox is in use")
 )
+
+// LayerDir is where what is written to the workspace with the number n goes, if that is under review.
+func LayerDir(n int) string { return fmt.Sprintf("layer-%d", n) }
+
+// ReviewDir is what the host keeps of that review.
+func ReviewDir(n int) string { return fmt.Sprintf("review-%d", n) }

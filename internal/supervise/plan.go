@@ -105,8 +105,17 @@ func installedAgent(ctx context.Context, cfg Config, ag agent.Agent) (agent.Inst
 
 // addDirectories adds workspaces and volumes, and takes the first workspace as working directory.
 func (p *plan) addDirectories(sb *state.Sandbox) error {
-	for _, ws := range sb.Workspaces {
-		plan, err := workspace.MakePlan(ws.Path, ws.ReadOnly, workspace.Options{Hide: secret.Patterns(p.credentials.projections, ws.Path)})
+	for n, ws := range sb.Workspaces {
+		mode := workspace.Direct
+		switch {
+		case ws.ReadOnly:
+			mode = workspace.ReadOnly
+		case ws.Review:
+			mode = workspace.Review
+		}
+		plan, err := workspace.MakePlan(ws.Path, mode, workspace.Options{
+			Hide: secret.Patterns(p.credentials.projections, ws.Path), Layer: state.LayerDir(n),
+		})
 		if err != nil {
 			return err
 		}
@@ -114,7 +123,7 @@ func (p *plan) addDirectories(sb *state.Sandbox) error {
 		for _, n := range plan.Notices {
 			p.notices = append(p.notices, n.Path+": "+n.Text)
 		}
-		if !ws.ReadOnly {
+		if mode == workspace.Direct {
 			p.workspaces = append(p.workspaces, plan)
 		}
 	}

@@ -134,6 +134,9 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	if err := FinishGuards(s.sb, func(h workspace.Hit) { owed = append(owed, h) }); err != nil {
 		return err
 	}
+	if err := settleReviews(ctx, s.sb); err != nil {
+		return err
+	}
 	if s.plan, err = makePlan(ctx, s.cfg, s.sb); err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (p *planner) gitDir(rel string) {
 
 // index notes that the git directory gitDir has the index of the working tree top. Both are absolute.
 func (p *planner) index(gitDir, top string) {
-	if p.readOnly {
+	if p.mode != Direct {
 		return
 	}
 	common, err := followLine(gitDir, "commondir")

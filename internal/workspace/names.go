@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// hostExecuted are names that make the host run something, or load what runs, when the user merely enters
+// HostExecuted are names that make the host run something, or load what runs, when the user merely enters
 // the directory, opens it in an editor, commits, or starts an agent or package manager there. A slash is
 // for a name in a directory of that name. Files that run because the user builds the project are not here.
-func hostExecuted() []string {
+func HostExecuted() []string {
 	return []string{
 		// Entering the directory: direnv and mise evaluate these, and what direnv's layouts and caches keep.
 		".envrc", ".direnv", ".mise.toml", "mise.toml", ".mise.local.toml", "mise.local.toml", ".mise", ".config/mise", ".config/mise.toml",

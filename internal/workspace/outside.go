@@ -50,8 +50,12 @@ func (p *planner) worktree() error {
 	if err := checkRepository(common, p.ws); err != nil {
 		return err
 	}
+	if p.mode == Review {
+		p.show(common, p.opts.Layer+"-git")
+		return nil
+	}
 	p.bind(common, true)
-	if p.readOnly {
+	if p.mode == ReadOnly {
 		return nil
 	}
 	p.bind(admin, false)
@@ -94,8 +98,8 @@ func (p *planner) submodule() error {
 	if err := checkRepository(p.pointer, p.ws); err != nil {
 		return err
 	}
-	p.bind(p.pointer, p.readOnly)
-	if !p.readOnly {
+	p.show(p.pointer, p.opts.Layer+"-git")
+	if p.mode == Direct {
 		p.index(p.pointer, p.ws)
 		for _, name := range gitPrivate() {
 			p.protect(filepath.Join(p.pointer, name))

@@ -30,7 +30,7 @@ func describe(p Plan, ws, base string) (lines []string) {
 
 func plan(t *testing.T, ws string, opts Options) Plan {
 	t.Helper()
-	p, err := MakePlan(ws, false, opts)
+	p, err := MakePlan(ws, Direct, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestPlanOfAnOrdinaryProject(t *testing.T) {
 		"hidden deploy/id_ed25519", "hidden server.pem")
 	expectNotice(t, p)
 
-	p, err := MakePlan(ws, true, Options{})
+	p, err := MakePlan(ws, ReadOnly, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestPlanWithTheUsersPatterns(t *testing.T) {
 	expectPlan(t, plan(t, ws, Options{Hide: []string{"secrets/", "*.secret"}, Protect: []string{"x/Makefile", "x/later"}}), ws, "",
 		"bind ", "hidden secrets", "protected x/Makefile", "hidden y.secret")
 	for _, bad := range []string{"[", "/etc", "../x", "..", "", "a/../b"} {
-		if _, err := MakePlan(ws, false, Options{Hide: []string{bad}}); err == nil {
+		if _, err := MakePlan(ws, Direct, Options{Hide: []string{bad}}); err == nil {
 			t.Errorf("the pattern %q is accepted", bad)
 		}
 	}

@@ -23,7 +23,7 @@ func TestASavedPlanIsTheSamePlan(t *testing.T) {
 	if err := os.Symlink("/nowhere", filepath.Join(ws, ".envrc")); err != nil {
 		t.Fatal(err)
 	}
-	p, err := MakePlan(ws, false, Options{})
+	p, err := MakePlan(ws, Direct, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

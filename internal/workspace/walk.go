@@ -86,7 +86,7 @@ func (p *planner) visit(dir string, entries []fs.DirEntry) (deeper []string) {
 
 // listedBehind protects names like .claude/settings.json where .claude is a link, at rel.
 func (p *planner) listedBehind(rel string) {
-	for _, name := range hostExecuted() {
+	for _, name := range HostExecuted() {
 		if path.Dir(name) != path.Base(rel) {
 			continue
 		}
@@ -98,13 +98,13 @@ func (p *planner) listedBehind(rel string) {
 	}
 }
 
-// guardTree has the names of hostExecuted guarded in the root of a working tree.
+// guardTree has the names of HostExecuted guarded in the root of a working tree.
 func (p *planner) guardTree(dir string) {
 	p.guardName(path.Join(dir, ".git"))
 	if !p.plan.known[filepath.Join(p.ws, dir)] {
 		p.guardName(path.Join(dir, "HEAD")) // with objects and refs beside it, git takes the directory itself for a repository
 	}
-	for _, name := range hostExecuted() {
+	for _, name := range HostExecuted() {
 		p.guardName(path.Join(dir, name))
 	}
 }

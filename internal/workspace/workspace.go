@@ -20,9 +20,21 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 )
 
+// Mode says what becomes of what an agent writes to a workspace.
+type Mode string
+
+const (
+	Direct   Mode = ""       // it is there at once; what the host executes is protected
+	Review   Mode = "review" // it goes to a layer of the sandbox's own, and nothing of the workspace changes
+	ReadOnly Mode = "read-only"
+)
+
 // Options are the user's additions to what is hidden and protected: path.Match patterns, relative to the
 // workspace when they contain a slash, else for a name at any depth.
-type Options struct{ Hide, Protect []string }
+type Options struct {
+	Hide, Protect []string
+	Layer         string // of Review: the layer's name in the machine's directory, and the beginning of others'
+}
 
 // Notice is something that the user should know about a workspace, none of which stops a start.
 type Notice struct {
@@ -59,21 +71,21 @@ type file struct {
 
 // planner collects a Plan. Its relative paths are clean, and "." is the workspace.
 type planner struct {
-	plan     Plan
-	ws       string
-	readOnly bool
-	tree     *beneath.Tree
-	opts     Options
-	left     budget
-	listed   map[string]bool              // hostExecuted
-	kinds    map[string]sandbox.MountKind // by relative path
-	pointer  string                       // where the workspace's own .git file leads, outside of it
+	plan    Plan
+	ws      string
+	mode    Mode
+	tree    *beneath.Tree
+	opts    Options
+	left    budget
+	listed  map[string]bool              // HostExecuted
+	kinds   map[string]sandbox.MountKind // by relative path
+	pointer string                       // where the workspace's own .git file leads, outside of it
 }
 
 // MakePlan lists the mounts that show the directory ws, as Resolve returned it, inside at its own path: the
 // bind itself, then what is pinned, protected and hidden in it, outer paths before inner ones, then what a
 // linked worktree or submodule needs from its repository. Every target is a real path without links.
-func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
+func MakePlan(ws string, mode Mode, opts Options) (Plan, error) {
 	if err := opts.check(); err != nil {
 		return Plan{}, err
 	}
@@ -84,18 +96,18 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 	defer tree.Close()
 	p := &planner{
 		plan: Plan{ws: ws, made: time.Now(), watch: map[string]map[string]file{}, known: map[string]bool{}, configs: map[string][]byte{}},
-		ws:   ws, readOnly: readOnly, tree: tree, opts: opts,
+		ws:   ws, mode: mode, tree: tree, opts: opts,
 		left: newBudget(), kinds: map[string]sandbox.MountKind{},
 		listed: map[string]bool{},
 	}
-	for _, name := range hostExecuted() {
+	for _, name := range HostExecuted() {
 		p.listed[name] = true
 	}
 	p.walk()
 	for _, name := range p.literalProtected() {
 		p.guardName(name)
 	}
-	p.plan.Mounts = append(p.plan.Mounts, sandbox.Mount{Kind: sandbox.MountBind, Source: ws, Target: ws, ReadOnly: readOnly})
+	p.show(ws, opts.Layer)
 	var rels []string
 	for rel := range p.kinds {
 		rels = append(rels, rel)
@@ -111,6 +123,15 @@ func MakePlan(ws string, readOnly bool, opts Options) (Plan, error) {
 	p.outside()
 	p.plan.partial = p.left.over
 	return p.plan, nil
+}
+
+// show adds the mount of a host directory at itself, as the mode has it.
+func (p *planner) show(dir, layer string) {
+	m := sandbox.Mount{Kind: sandbox.MountBind, Source: dir, Target: dir, ReadOnly: p.mode == ReadOnly}
+	if p.mode == Review {
+		m.Kind, m.Layer = sandbox.MountOverlay, layer
+	}
+	p.plan.Mounts = append(p.plan.Mounts, m)
 }
 
 // add marks rel, following it when it is a link: what counts is the file that the host would read.
@@ -181,7 +202,7 @@ func (p *planner) guardDangling(link string) {
 // covered reports whether rel needs no mount because of one above it: nothing lies in what is hidden, and
 // what is immutable is so as a whole.
 func (p *planner) covered(rel string, kind sandbox.MountKind) bool {
-	if p.readOnly && kind != sandbox.MountHidden {
+	if p.mode != Direct && kind != sandbox.MountHidden {
 		return true
 	}
 	for dir := filepath.Dir(rel); dir != "."; dir = filepath.Dir(dir) {
@@ -197,7 +218,7 @@ func (p *planner) covered(rel string, kind sandbox.MountKind) bool {
 func (p *planner) guard(path string) {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
-	if p.readOnly {
+	if p.mode != Direct {
 		return
 	}
 	if p.plan.watch[dir] == nil {

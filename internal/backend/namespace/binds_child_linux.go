@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +35,10 @@ func (c *child) mountBinds() error {
 		case sandbox.MountProtected:
 			err = remount(m.Target, unix.MOUNT_ATTR_RDONLY)
 		case sandbox.MountHidden:
-			err = hide(m.Target)
+			// The agent may have removed what is to be hidden, or a directory above it, from what it sees.
+			if err = hide(m.Target); errors.Is(err, errChanged) && c.layered(m.Target) {
+				err = nil
+			}
 		default:
 			err = fmt.Errorf("unknown kind %d", m.Kind)
 		}
@@ -114,12 +118,22 @@ func moveOnto(tree, at *os.File, flags uint64) error {
 	return unix.MoveMount(int(tree.Fd()), "", int(at.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 }
 
+// errChanged: a path is not any more what it was when the mounts were planned.
+var errChanged = errors.New("it changed while the sandbox started")
+
 // changed words a path that was there when the workspace was read and is not any more, or is a link now.
 func changed(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
-		return fmt.Errorf("it changed while the sandbox started: %w", err)
+		return fmt.Errorf("%w: %w", errChanged, err)
 	}
 	return err
+}
+
+// layered says whether target lies in an overlay.
+func (c *child) layered(target string) bool {
+	return slices.ContainsFunc(c.plan.Spec.Mounts, func(m sandbox.Mount) bool {
+		return m.Kind == sandbox.MountOverlay && strings.HasPrefix(target, m.Target+"/")
+	})
 }
 
 // openInside opens a path below the new root for mounting on it, following no link.

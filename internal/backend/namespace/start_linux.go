@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -92,6 +93,9 @@ func checkSpec(spec *sandbox.Spec) error {
 		return fmt.Errorf("images: the namespace backend runs on the host's own system: %w", sandbox.ErrUnsupported)
 	}
 	if hasDisk(spec) {
+		if slices.ContainsFunc(spec.Mounts, func(m sandbox.Mount) bool { return m.Kind == sandbox.MountOverlay }) {
+			return fmt.Errorf("a workspace under review cannot be limited by --disk, as it must be readable when nothing runs: %w", sandbox.ErrUnsupported)
+		}
 		if can := diskSupport(); !can.OK {
 			return fmt.Errorf("--disk cannot be enforced: %s: %w", can.Why, sandbox.ErrUnsupported)
 		}

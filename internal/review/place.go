@@ -1,0 +1,19 @@
+package review
+
+import (
+	"path/filepath"
+
+	"github.com/bailey-sandbox/bailey/internal/state"
+)
+
+// Places are the workspaces of a sandbox that are under review.
+func Places(sb *state.Sandbox) (all []Place) {
+	for n, ws := range sb.Workspaces {
+		if ws.Review {
+			all = append(all, Place{
+				Project: ws.Path, Layer: filepath.Join(sb.Dir, state.LayerDir(n)), Dir: filepath.Join(sb.Dir, state.ReviewDir(n)), Since: sb.Created,
+			})
+		}
+	}
+	return all
+}
