@@ -23,7 +23,7 @@ func tiers() [][]string {
 		{"internal/cli"},
 		{"internal/supervise", "internal/backend/all"},
 		{"internal/api", "internal/secret", "internal/config", "internal/dockerplugin", "internal/review"},
-		{"internal/risk"},
+		{"internal/picker", "internal/risk"},
 		{"internal/backend/namespace", "internal/backend/fake"},
 		{"internal/egress", "internal/oauth", "internal/learn", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
 		{"internal/egress/framing", "internal/egress/sniff", "internal/credential", "internal/certs", "internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig", "internal/gateway/relay", "internal/apply"},

@@ -21,7 +21,7 @@ import (
 )
 
 type applyOptions struct {
-	risky, theirs, commit, json bool
+	risky, theirs, commit, json, interactive bool
 	message, patch              string
 }
 
@@ -38,8 +38,11 @@ does not touch is joined, and what does is a conflict, which only --theirs decid
 An apply that is killed is finished by the next command. With --commit, what was applied is committed with
 your name; nothing of git's hooks and filters runs. With --patch, nothing is applied, but written as a patch.
 
+With --interactive you look and choose at once, by keys as git add -p has them.
+
 The exit code is 1 when something was left out.`,
 		Example: `  bailey diff && bailey apply
+  bailey apply -i
   bailey apply claude-shop src README.md
   bailey apply --commit -m "parse dates with zones"
   bailey apply --patch changes.patch`,
@@ -48,13 +51,14 @@ The exit code is 1 when something was left out.`,
 			if o.commit != (o.message != "") {
 				return usageError(cmd, "--commit needs a message: --commit -m MESSAGE")
 			}
-			if o.patch != "" && (o.commit || o.json) {
-				return usageError(cmd, "--patch applies nothing: no --commit or --json goes with it")
+			if o.patch != "" && (o.commit || o.json || o.interactive) {
+				return usageError(cmd, "--patch applies nothing: no --commit, --interactive or --json goes with it")
 			}
 			return a.apply(cmd.Context(), args, o)
 		},
 	}
 	fs := cmd.Flags()
+	fs.BoolVarP(&o.interactive, "interactive", "i", false, "choose on the terminal, file by file and hunk by hunk")
 	fs.BoolVar(&o.risky, "risky", false, "apply risky changes too")
 	fs.BoolVar(&o.theirs, "theirs", false, "where you have changed the same, take what the agent has")
 	fs.BoolVar(&o.commit, "commit", false, "commit what is applied")
@@ -106,21 +110,19 @@ func (a *app) apply(ctx context.Context, args []string, o *applyOptions) error {
 // applyOne applies what may be of one project.
 func (a *app) applyOne(ctx context.Context, r reviewed, o *applyOptions) (applied, error) {
 	done := applied{Project: r.Project, Applied: []review.Item{}, Left: []review.Item{}}
-	var choices []review.Choice
-	for _, i := range r.chosen {
-		if !may(i, r.paths, o) {
-			done.Left = append(done.Left, i)
-			continue
-		}
-		done.Applied = append(done.Applied, i)
-		choices = append(choices, review.Choice{Item: i})
-	}
-	unseen, never, err := r.Unseen(done.Applied)
+	choices, err := a.choose(ctx, r, o)
 	if err != nil {
 		return done, err
 	}
-	if len(unseen) > 0 {
-		return done, sandbox.WithHint(notShown(unseen, never), "look at it first: bailey diff "+r.sb.Name)
+	taken := map[string]bool{}
+	for _, c := range choices {
+		taken[c.Item.Path] = c.Hunks == nil
+		done.Applied = append(done.Applied, c.Item)
+	}
+	for _, i := range r.chosen {
+		if !taken[i.Path] {
+			done.Left = append(done.Left, i)
+		}
 	}
 	if err := a.take(ctx, r, choices); err != nil {
 		return done, err
@@ -129,6 +131,25 @@ func (a *app) applyOne(ctx context.Context, r reviewed, o *applyOptions) (applie
 		done.Commit, err = a.commit(ctx, r, choices, o.message)
 	}
 	return done, err
+}
+
+// choose says what of a project is applied: what the user picks now, or what may be of what they have seen.
+func (a *app) choose(ctx context.Context, r reviewed, o *applyOptions) (choices []review.Choice, err error) {
+	if o.interactive {
+		return a.pick(ctx, r)
+	}
+	var items []review.Item
+	for _, i := range r.chosen {
+		if may(i, r.paths, o) {
+			items = append(items, i)
+			choices = append(choices, review.Choice{Item: i})
+		}
+	}
+	unseen, never, err := r.Unseen(items)
+	if err == nil && len(unseen) > 0 {
+		err = sandbox.WithHint(notShown(unseen, never), "look at it first: bailey diff "+r.sb.Name)
+	}
+	return choices, err
 }
 
 // may says whether an item is applied: what cannot be never, a conflict only when that is decided, and what is risky

@@ -56,7 +56,9 @@ func write(t *testing.T, dir, name, content string) {
 }
 
 func content(text string) func() (io.ReadCloser, int64, error) {
-	return func() (io.ReadCloser, int64, error) { return io.NopCloser(strings.NewReader(text)), int64(len(text)), nil }
+	return func() (io.ReadCloser, int64, error) {
+		return io.NopCloser(strings.NewReader(text)), int64(len(text)), nil
+	}
 }
 
 func environ() []string {
