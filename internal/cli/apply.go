@@ -1,12 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -14,7 +14,6 @@ import (
 
 	"github.com/bailey-sandbox/bailey/internal/apply"
 	"github.com/bailey-sandbox/bailey/internal/changes"
-	"github.com/bailey-sandbox/bailey/internal/gitcommit"
 	"github.com/bailey-sandbox/bailey/internal/review"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/vt"
@@ -22,7 +21,7 @@ import (
 
 type applyOptions struct {
 	risky, theirs, commit, json, interactive bool
-	message, patch              string
+	message, patch                           string
 }
 
 func newApply(a *app) *cobra.Command {
@@ -34,6 +33,8 @@ func newApply(a *app) *cobra.Command {
 is different by now, nothing. Without PATHs, that is every change but the risky ones, which are applied only
 when they are named or with --risky. Changes that you have made yourself meanwhile are never overwritten: what
 does not touch is joined, and what does is a conflict, which only --theirs decides for the agent.
+
+Of a clone, it is committed to the clone's branch in your repository, and your working tree stays as it is.
 
 An apply that is killed is finished by the next command. With --commit, what was applied is committed with
 your name; nothing of git's hooks and filters runs. With --patch, nothing is applied, but written as a patch.
@@ -48,9 +49,10 @@ The exit code is 1 when something was left out.`,
   bailey apply --patch changes.patch`,
 		ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.commit != (o.message != "") {
+			if o.commit && o.message == "" {
 				return usageError(cmd, "--commit needs a message: --commit -m MESSAGE")
 			}
+			o.commit = o.message != ""
 			if o.patch != "" && (o.commit || o.json || o.interactive) {
 				return usageError(cmd, "--patch applies nothing: no --commit, --interactive or --json goes with it")
 			}
@@ -62,7 +64,7 @@ The exit code is 1 when something was left out.`,
 	fs.BoolVar(&o.risky, "risky", false, "apply risky changes too")
 	fs.BoolVar(&o.theirs, "theirs", false, "where you have changed the same, take what the agent has")
 	fs.BoolVar(&o.commit, "commit", false, "commit what is applied")
-	fs.StringVarP(&o.message, "message", "m", "", "the commit's `MESSAGE`")
+	fs.StringVarP(&o.message, "message", "m", "", "the commit's `MESSAGE`; commits by itself")
 	fs.StringVar(&o.patch, "patch", "", "write a patch to `FILE` instead; - is standard output")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
@@ -74,6 +76,7 @@ type applied struct {
 	Applied []review.Item `json:"applied"`
 	Left    []review.Item `json:"left"`
 	Commit  string        `json:"commit,omitempty"`
+	Branch  string        `json:"branch,omitempty"` // of a clone
 }
 
 func (a *app) apply(ctx context.Context, args []string, o *applyOptions) error {
@@ -109,7 +112,7 @@ func (a *app) apply(ctx context.Context, args []string, o *applyOptions) error {
 
 // applyOne applies what may be of one project.
 func (a *app) applyOne(ctx context.Context, r reviewed, o *applyOptions) (applied, error) {
-	done := applied{Project: r.Project, Applied: []review.Item{}, Left: []review.Item{}}
+	done := applied{Project: r.Path, Branch: r.Branch, Applied: []review.Item{}, Left: []review.Item{}}
 	choices, err := a.choose(ctx, r, o)
 	if err != nil {
 		return done, err
@@ -124,12 +127,30 @@ func (a *app) applyOne(ctx context.Context, r reviewed, o *applyOptions) (applie
 			done.Left = append(done.Left, i)
 		}
 	}
-	if err := a.take(ctx, r, choices); err != nil {
+	if len(choices) == 0 {
+		return done, nil
+	}
+	lock, err := r.Lock()
+	if err != nil {
 		return done, err
 	}
-	if o.commit && len(choices) > 0 {
-		done.Commit, err = a.commit(ctx, r, choices, o.message)
+	defer lock.Close()
+	if !o.commit && r.Branch == "" {
+		return done, a.take(ctx, r, choices)
 	}
+	if err := a.mayLand(ctx, r.Place); err != nil {
+		return done, err
+	}
+	if err := r.Owe(cmp.Or(o.message, "changes by "+r.sb.Agent+" in "+r.sb.Name), choices); err != nil {
+		return done, err
+	}
+	if err := a.take(ctx, r, choices); err != nil {
+		if !errors.Is(err, apply.ErrInterrupted) {
+			err = errors.Join(err, r.Paid())
+		}
+		return done, err
+	}
+	done.Commit, err = a.land(ctx, r.Place)
 	return done, err
 }
 
@@ -179,13 +200,8 @@ func notShown(unseen []review.Item, never bool) error {
 	return fmt.Errorf("nothing was applied: %s has changed since you saw it, or you have not seen it", text)
 }
 
-// take applies choices, none of which is anything but what was shown.
+// take applies choices, none of which is anything but what was shown. The caller has the review's lock.
 func (a *app) take(ctx context.Context, r reviewed, choices []review.Choice) error {
-	lock, err := r.Lock()
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
 	owner, err := ownerOf(r.Project)
 	if err != nil {
 		return err
@@ -219,6 +235,8 @@ func (a *app) sayApplied(done applied) {
 	switch {
 	case len(done.Applied)+len(done.Left) == 0:
 		a.note("nothing has changed")
+	case done.Branch != "" && done.Commit != "":
+		fmt.Fprintf(a.Out, "committed %d changes to the branch %s of %s, commit %s\n", len(done.Applied), done.Branch, done.Project, done.Commit)
 	case done.Commit != "":
 		fmt.Fprintf(a.Out, "applied %d changes to %s, commit %s\n", len(done.Applied), done.Project, done.Commit)
 	default:
@@ -251,50 +269,4 @@ func (a *app) writePatch(all []reviewed, file string) error {
 		}
 	}
 	return nil
-}
-
-// commit commits what choices have made of the project's files.
-func (a *app) commit(ctx context.Context, r reviewed, choices []review.Choice, message string) (string, error) {
-	repository, err := gitcommit.Open(ctx, r.Project, a.cfg.Environ)
-	if err != nil {
-		return "", err
-	}
-	var files []gitcommit.File
-	var paths []string
-	for _, c := range choices {
-		i := c.Item
-		if i.From != "" {
-			files = append(files, gitcommit.File{Path: i.From})
-		}
-		f := gitcommit.File{Path: i.Path}
-		switch i.New.Kind {
-		case changes.Dir:
-			continue // git knows none
-		case changes.Link:
-			f.Mode = "120000"
-			f.Open = func() (io.ReadCloser, int64, error) {
-				return io.NopCloser(strings.NewReader(i.New.Target)), int64(len(i.New.Target)), nil
-			}
-		case changes.File:
-			f.Mode = "100644"
-			if i.New.Mode&0o100 != 0 {
-				f.Mode = "100755"
-			}
-			f.Open = func() (io.ReadCloser, int64, error) { return r.Applied(c) }
-			paths = append(paths, i.Path)
-		}
-		if i.Old.Kind == changes.Dir && !i.New.Is() {
-			continue
-		}
-		files = append(files, f)
-	}
-	filtered, err := repository.Filtered(ctx, paths)
-	if err != nil {
-		return "", err
-	}
-	if len(filtered) > 0 {
-		return "", sandbox.WithHint(fmt.Errorf("it is applied and not committed: git stores %q through a filter, such as that of LFS", filtered[0]),
-			"git -C "+filepath.Clean(r.Project)+" add -A && git -C "+filepath.Clean(r.Project)+" commit")
-	}
-	return repository.Commit(ctx, message, files)
 }

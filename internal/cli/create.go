@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -53,7 +54,7 @@ func (a *app) create(cmd *cobra.Command, o *createOptions) error {
 	if err != nil {
 		return err
 	}
-	sb, err := createNew(store, want)
+	sb, err := a.createNew(cmd.Context(), store, want)
 	if err != nil {
 		return err
 	}
@@ -105,8 +106,25 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 	if _, _, err := sources.Policy(); err != nil {
 		return state.Record{}, err
 	}
-	want.Workspaces, err = a.workspaces(t.paths, f.review)
+	want.Workspaces, err = a.workspaces(t.paths, f.review || f.clone)
+	for i := range want.Workspaces {
+		if f.clone && want.Workspaces[i].Review {
+			want.Workspaces[i].Clone = &state.Clone{Branch: f.branch}
+		}
+	}
 	return want, err
+}
+
+// createNew makes the sandbox that want describes, with the clones that it works on.
+func (a *app) createNew(ctx context.Context, store *state.Store, want state.Record) (*state.Sandbox, error) {
+	sb, err := createNew(store, want)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.makeClones(ctx, sb); err != nil {
+		return nil, errors.Join(err, sb.Remove())
+	}
+	return sb, nil
 }
 
 // createNew stores want under its name, or under a free one made from the agent and the workspace. There is
@@ -224,8 +242,10 @@ func sameFlags(cmd *cobra.Command, have, want state.Record, paths []string) erro
 			differ = append(differ, "--"+f.flags[0])
 		}
 	}
-	if cmd.Flags().Changed("review") && reviews(have) != reviews(want) {
-		differ = append(differ, "--review")
+	for _, flag := range []string{"review", "clone", "branch"} {
+		if cmd.Flags().Changed(flag) && !sameReview(have, want) {
+			differ = append(differ, "--"+flag)
+		}
 	}
 	if len(paths) > 1 && !reflect.DeepEqual(have.Workspaces, want.Workspaces) {
 		differ = append(differ, "PATHs")

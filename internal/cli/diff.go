@@ -86,7 +86,7 @@ func (a *app) diffJSON(all []reviewed) error {
 	for _, r := range all {
 		for _, i := range r.chosen {
 			added, removed := countLines(r.Review, i)
-			list = append(list, difference{r.Project, i, added, removed})
+			list = append(list, difference{r.Path, i, added, removed})
 		}
 	}
 	return a.json(list)

@@ -53,7 +53,7 @@ func (a *app) discardChanges(cmd *cobra.Command, args []string, o *discardOption
 			if err := discardAll(p); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.Out, "discarded every change to %s\n", p.Project)
+			fmt.Fprintf(a.Out, "discarded every change to %s\n", p.Path)
 		}
 		return nil
 	}
@@ -87,7 +87,7 @@ func (a *app) discardPaths(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.Out, "discarded %d changes to %s\n", len(r.chosen), r.Project)
+		fmt.Fprintf(a.Out, "discarded %d changes to %s\n", len(r.chosen), r.Path)
 	}
 	return nil
 }

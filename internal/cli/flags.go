@@ -24,6 +24,8 @@ type createFlags struct {
 	backend      string
 	readOnly     bool
 	review       bool
+	clone        bool
+	branch       string
 	env          []string
 	envFiles     []string
 	volumes      []string
@@ -45,6 +47,8 @@ func (f *createFlags) register(cmd *cobra.Command, quiet *bool) {
 	fs.StringVar(&f.backend, "backend", "auto", "isolation to use; see bailey doctor")
 	fs.BoolVar(&f.readOnly, "read-only", false, "make the root file system immutable")
 	fs.BoolVar(&f.review, "review", false, "change nothing in the workspaces: see bailey diff and bailey apply")
+	fs.BoolVar(&f.clone, "clone", false, "give the agent a clone of the last commit; what is applied goes to a branch of yours")
+	fs.StringVar(&f.branch, "branch", "", "with a clone, go to the branch `NAME` (default: bailey/SANDBOX-TIME)")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "set `KEY=VALUE` inside; KEY alone takes the value from here")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read variables from `FILE`, one KEY=VALUE a line")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "show `HOST[:GUEST][:ro]` inside as well")
@@ -84,6 +88,10 @@ func (f *createFlags) check(cmd *cobra.Command) error {
 				return usageError(cmd, "invalid --credentials %q: choose host, none, or names as bailey secret ls shows them", f.credentials)
 			}
 		}
+	}
+	f.clone = f.clone || f.branch != ""
+	if f.clone && f.review {
+		return usageError(cmd, "--clone is reviewed as well: leave --review away")
 	}
 	switch f.network {
 	case "deny", "ask", "allow", "none":

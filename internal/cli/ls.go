@@ -114,6 +114,8 @@ func lsRows(list []listed, now time.Time) [][]string {
 		if len(l.Workspaces) > 0 {
 			workspace = l.Workspaces[0].Path
 			switch {
+			case l.Workspaces[0].Clone != nil:
+				workspace += " (clone, " + l.Workspaces[0].Clone.Branch + ")"
 			case l.Workspaces[0].Review:
 				workspace += " (review)"
 			case l.Workspaces[0].ReadOnly:

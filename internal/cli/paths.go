@@ -2,7 +2,6 @@ package cli
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/bailey-sandbox/bailey/internal/state"
@@ -37,9 +36,13 @@ func (a *app) workspaces(paths []string, review bool) ([]state.Workspace, error)
 	return all, nil
 }
 
-// reviews says whether a workspace of the sandbox is under review.
-func reviews(r state.Record) bool {
-	return slices.ContainsFunc(r.Workspaces, func(ws state.Workspace) bool { return ws.Review })
+// sameReview says whether the main workspaces of two sandboxes are under review in the same way, as far as want says.
+func sameReview(have, want state.Record) bool {
+	if len(have.Workspaces) == 0 || len(want.Workspaces) == 0 {
+		return true
+	}
+	h, w := have.Workspaces[0], want.Workspaces[0]
+	return h.Review == w.Review && (h.Clone != nil) == (w.Clone != nil) && (w.Clone == nil || w.Clone.Branch == "" || w.Clone.Branch == h.Clone.Branch)
 }
 
 // volumes resolves HOST[:GUEST][:ro]. Without GUEST the directory appears at its own path.

@@ -29,7 +29,7 @@ func (a *app) pick(ctx context.Context, r reviewed) ([]review.Choice, error) {
 		return nil, nil
 	}
 	rows, cols := a.size()
-	model := picker.New("review of "+r.Project, pickerFiles(r), rows, cols)
+	model := picker.New("review of "+r.Path, pickerFiles(r), rows, cols)
 	if err := a.runPicker(ctx, model, in, out); err != nil {
 		return nil, err
 	}

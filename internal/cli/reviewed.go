@@ -58,7 +58,7 @@ func (a *app) reviewedSandbox(args []string) (*state.Sandbox, []string, error) {
 	}
 	var found []*state.Sandbox
 	for _, e := range entries {
-		if e.Err == nil && slices.ContainsFunc(review.Places(e.Sandbox), func(p review.Place) bool { return below(here, p.Project) }) {
+		if e.Err == nil && slices.ContainsFunc(review.Places(e.Sandbox), func(p review.Place) bool { return below(here, p.Path) }) {
 			found = append(found, e.Sandbox)
 		}
 	}
@@ -99,17 +99,17 @@ func (a *app) readReviews(ctx context.Context, args []string) ([]reviewed, error
 	}
 	var all []reviewed
 	for _, p := range places {
-		if len(paths) > 0 && len(named[p.Project]) == 0 {
+		if len(paths) > 0 && len(named[p.Path]) == 0 {
 			continue
 		}
-		if err := a.finishApply(p); err != nil {
+		if err := a.finishApply(ctx, p); err != nil {
 			return nil, err
 		}
 		r, err := review.Read(ctx, p, risk.Assessor{Leaks: rules})
 		if err != nil {
-			return nil, fmt.Errorf("cannot read what has changed in %s: %w", p.Project, err)
+			return nil, fmt.Errorf("cannot read what has changed in %s: %w", p.Path, err)
 		}
-		chosen, err := r.Select(named[p.Project])
+		chosen, err := r.Select(named[p.Path])
 		if err != nil {
 			return nil, sandbox.WithHint(err, "bailey diff --stat "+sb.Name)
 		}
@@ -128,8 +128,8 @@ func assign(paths []string, places []review.Place) (map[string][]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(places, func(p review.Place) bool { return below(here, p.Project) }) {
-		here = places[0].Project
+	if !slices.ContainsFunc(places, func(p review.Place) bool { return below(here, p.Path) }) {
+		here = places[0].Path
 	}
 	named := map[string][]string{}
 	for _, path := range paths {
@@ -137,21 +137,21 @@ func assign(paths []string, places []review.Place) (map[string][]string, error) 
 		if !filepath.IsAbs(path) {
 			full = filepath.Join(here, path)
 		}
-		i := slices.IndexFunc(places, func(p review.Place) bool { return below(filepath.Clean(full), p.Project) })
+		i := slices.IndexFunc(places, func(p review.Place) bool { return below(filepath.Clean(full), p.Path) })
 		if i < 0 {
-			return nil, sandbox.WithHint(fmt.Errorf("%s is in no project under review", path), "paths are relative to where you are: cd "+places[0].Project)
+			return nil, sandbox.WithHint(fmt.Errorf("%s is in no project under review", path), "paths are relative to where you are: cd "+places[0].Path)
 		}
-		rel, err := filepath.Rel(places[i].Project, full)
+		rel, err := filepath.Rel(places[i].Path, full)
 		if err != nil {
 			return nil, err
 		}
-		named[places[i].Project] = append(named[places[i].Project], filepath.ToSlash(rel))
+		named[places[i].Path] = append(named[places[i].Path], filepath.ToSlash(rel))
 	}
 	return named, nil
 }
 
 // finishApply deals with an apply that was killed.
-func (a *app) finishApply(p review.Place) error {
+func (a *app) finishApply(ctx context.Context, p review.Place) error {
 	lock, err := p.Lock()
 	if err != nil {
 		return err
@@ -162,10 +162,18 @@ func (a *app) finishApply(p review.Place) error {
 	switch {
 	case errors.As(err, &conflict):
 		a.note("an apply that was interrupted has been taken back: %v", err)
+		return p.Paid()
 	case err != nil:
-		return sandbox.WithHint(fmt.Errorf("an apply to %s was interrupted and cannot be finished: %w", p.Project, err), "once that is put right, the same command goes on")
+		return sandbox.WithHint(fmt.Errorf("an apply to %s was interrupted and cannot be finished: %w", p.Path, err), "once that is put right, the same command goes on")
 	case did:
-		a.note("an apply to %s that was interrupted has been finished", p.Project)
+		a.note("an apply to %s that was interrupted has been finished", p.Path)
+	}
+	switch commit, err := a.land(ctx, p); {
+	case err != nil:
+		a.note("what was applied to %s is not committed: %v", p.Path, err)
+		return p.Paid()
+	case commit != "":
+		a.note("what was applied to %s is committed now: %s", p.Path, commit)
 	}
 	return nil
 }

@@ -140,7 +140,7 @@ func (a *app) findOrCreate(cmd *cobra.Command, store *state.Store, o *runOptions
 		if sb != nil {
 			return sb, false, sameFlags(cmd, sb.Record, want, o.paths)
 		}
-		sb, err = createNew(store, want)
+		sb, err = a.createNew(cmd.Context(), store, want)
 		if errors.Is(err, state.ErrExists) && !o.remove {
 			continue // another run was faster: enter what it made
 		}

@@ -87,20 +87,93 @@ func (r *Repository) Filtered(ctx context.Context, paths []string) ([]string, er
 	return filtered, nil
 }
 
+// Check says whether a commit could be made: that git knows who the user is and, of a branch, that it may have
+// the name and that no working tree has it checked out, which would not follow.
+func (r *Repository) Check(ctx context.Context, branch string) error {
+	if _, err := r.git(ctx, nil, "var", "GIT_COMMITTER_IDENT"); err != nil {
+		return fmt.Errorf("cannot commit: %w", err)
+	}
+	if branch == "" {
+		return nil
+	}
+	if _, err := r.git(ctx, nil, "check-ref-format", "--branch", branch); err != nil {
+		return fmt.Errorf("cannot commit: %w", err)
+	}
+	out, err := r.git(ctx, nil, "worktree", "list", "--porcelain")
+	if err != nil {
+		return fmt.Errorf("cannot commit: %w", err)
+	}
+	if strings.Contains("\n"+string(out), "\nbranch refs/heads/"+branch+"\n") {
+		return fmt.Errorf("cannot commit: the branch %s is checked out: git switch to another one", branch)
+	}
+	return nil
+}
+
 // Commit makes a commit of HEAD with files changed, moves the branch that HEAD is on to it, and returns its name.
 // The user's index follows where it was as HEAD: what they have staged besides stays staged.
 func (r *Repository) Commit(ctx context.Context, message string, files []File) (string, error) {
-	if _, err := r.git(ctx, nil, "var", "GIT_COMMITTER_IDENT"); err != nil {
+	head := r.resolve(ctx, "HEAD")
+	commit, err := r.commit(ctx, head, message, files)
+	if err != nil {
 		return "", fmt.Errorf("cannot commit: %w", err)
 	}
-	head := ""
-	if out, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"); err == nil {
-		head = strings.TrimSpace(string(out))
+	// What is staged is compared with the old HEAD, so before it moves.
+	index, err := r.followers(ctx, head, commit, files)
+	if err == nil {
+		err = r.move(ctx, "HEAD", head, commit, message)
 	}
+	if err != nil {
+		return "", fmt.Errorf("cannot commit: %w", err)
+	}
+	if len(index) > 0 {
+		if _, err := r.git(ctx, bytes.NewReader(index), "update-index", "-z", "--index-info"); err != nil {
+			return commit, fmt.Errorf("the commit is made, but the index does not know of it: %w", err)
+		}
+	}
+	return commit, nil
+}
+
+// CommitTo is Commit for a branch that nobody has checked out, which begins at the commit base when it does not
+// exist yet.
+func (r *Repository) CommitTo(ctx context.Context, branch, base, message string, files []File) (string, error) {
+	ref := "refs/heads/" + branch
+	tip := r.resolve(ctx, ref)
+	parent := tip
+	if parent == "" {
+		parent = base
+	}
+	commit, err := r.commit(ctx, parent, message, files)
+	if err == nil {
+		err = r.move(ctx, ref, tip, commit, message)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot commit: %w", err)
+	}
+	return commit, nil
+}
+
+// resolve is the commit that a name stands for, "" if there is none.
+func (r *Repository) resolve(ctx context.Context, name string) string {
+	out, err := r.git(ctx, nil, "rev-parse", "--verify", "--quiet", name+"^{commit}")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// move has a ref lead from one commit to another, and nowhere if it leads elsewhere by now.
+func (r *Repository) move(ctx context.Context, ref, from, to, message string) error {
+	subject, _, _ := strings.Cut(message, "\n")
+	_, err := r.git(ctx, nil, "update-ref", "-m", "commit (bailey apply): "+subject, ref, to, from)
+	return err
+}
+
+// commit writes a commit that no ref leads to yet.
+func (r *Repository) commit(ctx context.Context, head, message string, files []File) (string, error) {
 	temp := fmt.Sprintf("refs/bailey/apply-%d", os.Getpid())
 	tree, err := r.tree(ctx, temp, head, files)
 	if err != nil {
-		return "", fmt.Errorf("cannot commit: %w", err)
+		return "", err
 	}
 	args := []string{"commit-tree", tree}
 	if head != "" {
@@ -110,25 +183,7 @@ func (r *Repository) Commit(ctx context.Context, message string, files []File) (
 		args = append(args, "-S")
 	}
 	out, err := r.git(ctx, strings.NewReader(message), args...)
-	if err != nil {
-		return "", fmt.Errorf("cannot commit: %w", err)
-	}
-	commit := strings.TrimSpace(string(out))
-	// What is staged is compared with the old HEAD, so before it moves.
-	index, err := r.followers(ctx, head, commit, files)
-	if err != nil {
-		return "", fmt.Errorf("cannot commit: %w", err)
-	}
-	subject, _, _ := strings.Cut(message, "\n")
-	if _, err := r.git(ctx, nil, "update-ref", "-m", "commit (bailey apply): "+subject, "HEAD", commit, head); err != nil {
-		return "", fmt.Errorf("cannot commit: %w", err)
-	}
-	if len(index) > 0 {
-		if _, err := r.git(ctx, bytes.NewReader(index), "update-index", "-z", "--index-info"); err != nil {
-			return commit, fmt.Errorf("the commit is made, but the index does not know of it: %w", err)
-		}
-	}
-	return commit, nil
+	return strings.TrimSpace(string(out)), err
 }
 
 // tree writes the tree of the commit head with files changed, and returns its name. git reads them from a stream, and

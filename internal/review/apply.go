@@ -219,21 +219,3 @@ func side(p string, e changes.Entry, content []byte) (*patch.Side, bool) {
 	}
 	return nil, false
 }
-
-// Applied opens the project's file as a choice has made it, and fails if it is not that any more.
-func (r *Review) Applied(c Choice) (io.ReadCloser, int64, error) {
-	now, _, err := r.chosen(c)
-	if err != nil {
-		return nil, 0, err
-	}
-	tree, err := beneath.OpenOne(r.Project)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer tree.Close()
-	if !changes.At(context.Background(), tree, c.Item.Path).Same(now) {
-		return nil, 0, fmt.Errorf("%q has changed since it was applied", c.Item.Path)
-	}
-	f, err := tree.Open(c.Item.Path)
-	return f, now.Size, err
-}

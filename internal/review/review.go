@@ -28,7 +28,10 @@ import (
 
 // Place is one project under review.
 type Place struct {
-	Project string    // the user's directory, absolute and without links
+	Path    string    // the workspace, as the user knows it
+	Project string    // the directory that changes are made to, absolute and without links: Path, or a clone of it
+	Branch  string    // of a clone, where in the user's repository what is approved goes
+	Base    string    // of a clone, the commit that it is of
 	Layer   string    // the directory of the overlay's layer: "upper" in it is what the agent wrote
 	Dir     string    // what this package keeps, on the host only; made when missing
 	Since   time.Time // before which the layer did not exist
@@ -136,6 +139,8 @@ func (r *Review) judge(c changes.Change, known bases) (item Item, changed bool, 
 	base, ok := known[c.Path]
 	switch {
 	case ok:
+	case r.Branch != "": // nobody but an apply changes a clone, and that keeps bases
+		base = record{Entry: c.Old}
 	case !c.Old.Is(), c.Old.Changed.Before(r.Since), !c.New.Born.IsZero() && c.Old.Changed.Before(c.New.Born):
 		base = record{Entry: c.Old} // the project has still what the agent began with
 	default:

@@ -48,6 +48,14 @@ type Workspace struct {
 	Path     string `json:"path"`
 	ReadOnly bool   `json:"read_only,omitempty"`
 	Review   bool   `json:"review,omitempty"` // what is written goes to a layer until it is applied
+	Clone    *Clone `json:"clone,omitempty"`  // instead of the directory itself, a clone of it is under review
+}
+
+// Clone says of which commit a clone is, and where what is approved of it goes.
+type Clone struct {
+	Branch  string `json:"branch"`            // in the user's repository
+	Base    string `json:"base"`              // the commit
+	Objects string `json:"objects,omitempty"` // the host's directory of the objects that the clone lacks
 }
 
 // Volume is a host directory that appears inside at another path.

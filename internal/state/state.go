@@ -22,6 +22,7 @@
 //	  sandboxes/NAME/home/             $HOME inside
 //	  sandboxes/NAME/layer-N/          what the agent wrote to the workspace N that is under review
 //	  sandboxes/NAME/layer-N-git/      the same for the repository of a linked worktree
+//	  sandboxes/NAME/clone-N/          the clone of the workspace N, below its layer
 //	  sandboxes/NAME/review-N/         what was shown and applied of it, and an apply under way
 //	  sandboxes/NAME/guarded.json      what is guarded while it runs
 //	  sandboxes/NAME/quarantine/       protected names that the agent made in the workspace
@@ -87,6 +88,12 @@ var (
 
 // LayerDir is where what is written to the workspace with the number n goes, if that is under review.
 func LayerDir(n int) string { return fmt.Sprintf("layer-%d", n) }
+
+// CloneDir is the clone of the workspace with the number n, if that has one.
+func CloneDir(n int) string { return fmt.Sprintf("clone-%d", n) }
+
+// CloneObjects is where, inside, that clone finds the objects that it shares with the user's repository.
+func CloneObjects(n int) string { return fmt.Sprintf("/run/bailey/objects-%d", n) }
 
 // ReviewDir is what the host keeps of that review.
 func ReviewDir(n int) string { return fmt.Sprintf("review-%d", n) }

@@ -113,11 +113,21 @@ func (p *plan) addDirectories(sb *state.Sandbox) error {
 		case ws.Review:
 			mode = workspace.Review
 		}
-		plan, err := workspace.MakePlan(ws.Path, mode, workspace.Options{
+		shown := ws.Path
+		if ws.Clone != nil {
+			shown = filepath.Join(sb.Dir, state.CloneDir(n))
+		}
+		plan, err := workspace.MakePlan(shown, mode, workspace.Options{
 			Hide: secret.Patterns(p.credentials.projections, ws.Path), Layer: state.LayerDir(n),
 		})
 		if err != nil {
 			return err
+		}
+		if ws.Clone != nil {
+			plan = plan.At(ws.Path)
+		}
+		if ws.Clone != nil && ws.Clone.Objects != "" {
+			p.spec.Mounts = append(p.spec.Mounts, sandbox.Mount{Kind: sandbox.MountBind, Source: ws.Clone.Objects, Target: state.CloneObjects(n), ReadOnly: true})
 		}
 		p.spec.Mounts = append(p.spec.Mounts, plan.Mounts...)
 		for _, n := range plan.Notices {

@@ -134,6 +134,25 @@ func (p *planner) show(dir, layer string) {
 	p.plan.Mounts = append(p.plan.Mounts, m)
 }
 
+// At is the plan with the workspace shown at another path inside. It must be under review or read-only: what has to
+// be guarded is on the host.
+func (p Plan) At(path string) Plan {
+	moved := p
+	moved.Mounts = nil
+	for _, m := range p.Mounts {
+		if within(m.Target, p.ws) {
+			m.Target = filepath.Join(path, strings.TrimPrefix(m.Target, p.ws))
+		}
+		moved.Mounts = append(moved.Mounts, m)
+	}
+	moved.Notices = nil
+	for _, n := range p.Notices {
+		n.Path = filepath.Join(path, strings.TrimPrefix(n.Path, p.ws))
+		moved.Notices = append(moved.Notices, n)
+	}
+	return moved
+}
+
 // add marks rel, following it when it is a link: what counts is the file that the host would read.
 func (p *planner) add(kind sandbox.MountKind, rel string) {
 	path := filepath.Join(p.ws, rel)
