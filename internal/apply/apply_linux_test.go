@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -255,9 +256,19 @@ func TestOddPathsAreRefused(t *testing.T) {
 	}
 }
 
+// number is what a variable of the environment says, for long runs.
+func number(t *testing.T, variable string, usual int) int {
+	t.Helper()
+	n, err := strconv.Atoi(os.Getenv(variable))
+	if err != nil {
+		return usual
+	}
+	return n
+}
+
 // TestKilledAppliesAreAllOrNothing kills an apply at random moments.
 func TestKilledAppliesAreAllOrNothing(t *testing.T) {
-	const files = 1000
+	files, kills := number(t, "BAILEY_APPLY_FILES", 1000), number(t, "BAILEY_APPLY_KILLS", 12)
 	r := rand.New(rand.NewPCG(7, 8))
 	before, want := dir(t), dir(t)
 	for i := range files {
@@ -322,7 +333,7 @@ func TestKilledAppliesAreAllOrNothing(t *testing.T) {
 		t.Fatal("without being killed, the apply did not end")
 	}
 	halfway := 0
-	for i := range 12 {
+	for i := range kills {
 		own, target := dir(t), copyOf()
 		if i%3 == 0 {
 			run(own, target, false, time.Duration(r.Float64()*float64(first)))
@@ -347,9 +358,9 @@ func TestKilledAppliesAreAllOrNothing(t *testing.T) {
 		}
 	}
 	if halfway == 0 {
-		t.Errorf("no kill of 12 was between the journal and the end")
+		t.Errorf("no kill of %d was between the journal and the end", kills)
 	}
-	t.Logf("%d of 12 kills were between the journal and the end", halfway)
+	t.Logf("%d of %d kills were between the journal and the end", halfway, kills)
 }
 
 func TestSlotsAreOnTheTargetsOwnFileSystem(t *testing.T) {
