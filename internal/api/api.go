@@ -35,6 +35,8 @@ type Supervisor interface {
 	// Reload reads the rules again, after they have changed, and ends the connections that they deny now. When
 	// they cannot be read, those before stay in force.
 	Reload(ctx context.Context) error
+	// Hold stops what runs inside until release is called, so that files can be copied. The network stays open.
+	Hold(ctx context.Context) (release func(), err error)
 	// Approvals is what a human is asked now.
 	Approvals(ctx context.Context) (Approvals, error)
 	// AwaitApprovals is the same as soon as its Seq is another than seen, or ctx has ended.

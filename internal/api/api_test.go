@@ -54,6 +54,8 @@ func (s *stub) Policy(context.Context) (Policy, error) {
 }
 func (s *stub) Reload(context.Context) error { return s.err }
 
+func (s *stub) Hold(context.Context) (func(), error) { return func() {}, s.err }
+
 func (s *stub) Approvals(context.Context) (Approvals, error) {
 	return Approvals{Seq: 3, Asks: true, Questions: []Question{{ID: 7, Host: "a.test", Port: 443, Protocol: "http", Waiting: 2}}}, s.err
 }

@@ -93,6 +93,19 @@ func (c *Client) Stream(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// Hold stops what runs inside until release is called, for some minutes at most.
+func (c *Client) Hold(ctx context.Context) (release func(), err error) {
+	conn, resp, err := c.send(ctx, "POST /v1/hold", nil)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer conn.Close()
+		return nil, failure(resp)
+	}
+	return func() { _ = conn.Close() }, nil
+}
+
 func (c *Client) call(ctx context.Context, route string, in, out any) error {
 	conn, resp, err := c.send(ctx, route, in)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/bailey-sandbox/bailey/internal/failpoint"
 )
@@ -35,6 +36,7 @@ func routes() []route {
 		{"POST /v1/stop", accessOwner, (*handler).stop},
 		{"GET /v1/policy", accessOwner, (*handler).policy},
 		{"POST /v1/reload", accessOwner, (*handler).reload},
+		{"POST /v1/hold", accessOwner, (*handler).hold},
 		{"GET /v1/approvals", accessOwner, (*handler).approvals},
 		{"POST /v1/approvals/{id}", accessOwner, (*handler).answer},
 		{"POST /v1/stream", accessOwner, (*handler).stream},
@@ -101,6 +103,28 @@ func (h *handler) policy(w http.ResponseWriter, r *http.Request) error {
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, struct{}{}, h.sup.Reload(r.Context()))
+}
+
+// maxHold bounds how long one client can keep what runs inside from running.
+const maxHold = 5 * time.Minute
+
+// hold answers when everything inside has stopped, and lets it go on when the client leaves.
+func (h *handler) hold(w http.ResponseWriter, r *http.Request) error {
+	release, err := h.sup.Hold(r.Context())
+	if err != nil {
+		return err
+	}
+	defer release()
+	reply(w, http.StatusOK, struct{}{})
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return nil
+	}
+	select {
+	case <-r.Context().Done():
+	case <-h.ending.Done():
+	case <-time.After(maxHold):
+	}
+	return nil
 }
 
 // stream answers 101 and from then on only copies bytes both ways. What is spoken is guestproto, between

@@ -16,6 +16,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/changes"
 	"github.com/bailey-sandbox/bailey/internal/review"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/snapshot"
 	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
@@ -135,6 +136,9 @@ func (a *app) applyOne(ctx context.Context, r reviewed, o *applyOptions) (applie
 		return done, err
 	}
 	defer lock.Close()
+	if err := a.still(ctx, r.sb, func(b sandbox.Backend) error { return snapshot.Auto(ctx, b, r.sb, "an apply") }); err != nil {
+		return done, err
+	}
 	if !o.commit && r.Branch == "" {
 		return done, a.take(ctx, r, choices)
 	}

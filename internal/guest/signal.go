@@ -53,10 +53,16 @@ func pause(stop bool) error {
 	if os.Getpid() != 1 {
 		return errors.New("this guest does not own everything that runs here")
 	}
+	signals := []syscall.Signal{syscall.SIGSTOP, syscall.SIGSTOP} // again, for what has been forked meanwhile
 	if !stop {
-		return syscall.Kill(-1, syscall.SIGCONT)
+		signals = []syscall.Signal{syscall.SIGCONT}
 	}
-	return errors.Join(syscall.Kill(-1, syscall.SIGSTOP), syscall.Kill(-1, syscall.SIGSTOP))
+	for _, s := range signals {
+		if err := syscall.Kill(-1, s); err != nil && !errors.Is(err, syscall.ESRCH) { // there may be nobody
+			return err
+		}
+	}
+	return nil
 }
 
 // killSession kills until nobody is left, because processes can fork faster than they are listed.

@@ -3,6 +3,7 @@ package review
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/bailey-sandbox/bailey/internal/changes"
+	"github.com/bailey-sandbox/bailey/internal/state"
 )
 
 const (
@@ -101,4 +103,45 @@ func (r *Review) keepBases(known bases, c Choice, now changes.Entry, content []b
 	if c.Item.From != "" {
 		known[c.Item.From] = record{}
 	}
+}
+
+// CopyBases writes down in the directory to what project and layer have in common at each path, for a copy of the
+// layer: when files of a copy were made says nothing about that.
+func (p Place) CopyBases(ctx context.Context, to string) error {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	list, err := changes.Overlay(ctx, p.Project, p.upper())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	known, err := p.readBases()
+	if err != nil {
+		return err
+	}
+	if known == nil {
+		known = bases{}
+	}
+	r := &Review{Place: p}
+	for _, c := range list.Changes {
+		if _, ok := known[c.Path]; ok {
+			continue
+		}
+		base, ok := r.base(c, nil)
+		switch {
+		case !ok:
+			base.Kind = changes.Unreadable // stays unknown
+		case c.Old.Size <= maxBase:
+			base.Content = read(p.Project, c.Path, c.Old)
+		}
+		known[c.Path] = base
+	}
+	data, err := encodeBases(known)
+	if err != nil {
+		return err
+	}
+	return state.WriteAtomic(to, basesFile, data)
 }

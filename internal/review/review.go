@@ -80,10 +80,7 @@ func Read(ctx context.Context, p Place, assess risk.Assessor) (*Review, error) {
 	var kept changes.List
 	joined := map[string]Item{}
 	for _, c := range list.Changes {
-		item, changed, err := r.judge(c, known)
-		if err != nil {
-			return nil, err
-		}
+		item, changed := r.judge(c, known)
 		if changed {
 			kept.Changes = append(kept.Changes, item.Change)
 			joined[c.Path] = item
@@ -127,50 +124,58 @@ func (p Place) upper() string { return filepath.Join(p.Layer, "upper") }
 
 // judge says what a difference between project and layer means, now that either may have changed since the two
 // parted. changed is false for what is the user's doing alone.
-func (r *Review) judge(c changes.Change, known bases) (item Item, changed bool, err error) {
+func (r *Review) judge(c changes.Change, known bases) (item Item, changed bool) {
 	item = Item{Change: c, agent: c.New}
 	item.New.Mode = taken(c)
 	if item.New.Same(c.Old) {
-		return item, false, nil
+		return item, false
 	}
 	if c.Old.Kind == changes.Dir || c.New.Kind == changes.Dir && !c.Old.Is() {
-		return item, true, nil // a directory has nothing but its mode
+		return item, true // a directory has nothing but its mode
 	}
-	base, ok := known[c.Path]
-	switch {
-	case ok:
-	case r.Branch != "": // nobody but an apply changes a clone, and that keeps bases
-		base = record{Entry: c.Old}
-	case !c.Old.Is(), c.Old.Changed.Before(r.Since), !c.New.Born.IsZero() && c.Old.Changed.Before(c.New.Born):
-		base = record{Entry: c.Old} // the project has still what the agent began with
-	default:
+	base, ok := r.base(c, known)
+	if !ok {
 		item.Conflict = "has been changed in the project since the agent began; what it began with is not known"
-		return item, true, nil
+		return item, true
 	}
+	_, recorded := known[c.Path]
 	switch {
-	case ok && c.New.Same(base.Entry):
-		return item, false, nil
+	case recorded && c.New.Same(base.Entry):
+		return item, false
 	case c.Old.Same(base.Entry):
-		return item, true, nil
+		return item, true
 	}
 	item.Conflict = "has been changed in the project and in the sandbox"
 	if base.Content == nil || c.Old.Kind != changes.File || c.New.Kind != changes.File || base.Kind != changes.File {
-		return item, true, nil
+		return item, true
 	}
 	ours, theirs := read(r.Project, c.Path, c.Old), read(r.upper(), c.Path, c.New)
 	if ours == nil || theirs == nil || !patch.IsText(base.Content) || !patch.IsText(ours) || !patch.IsText(theirs) {
-		return item, true, nil
+		return item, true
 	}
 	merged, clean := patch.Merge(string(base.Content), string(ours), string(theirs))
 	if !clean {
-		return item, true, nil
+		return item, true
 	}
 	item.Conflict, item.Joined, item.merged = "", true, []byte(merged)
 	item.New = changes.Entry{Kind: changes.File, Mode: item.New.Mode, Size: int64(len(merged)), Digest: digest(item.merged)}
 	if c.New.Mode == base.Mode {
 		item.New.Mode = c.Old.Mode
 	}
-	return item, !item.New.Same(c.Old), nil
+	return item, !item.New.Same(c.Old)
+}
+
+// base is what project and layer had in common; ok is false where that is not known any more.
+func (r *Review) base(c changes.Change, known bases) (base record, ok bool) {
+	base, ok = known[c.Path]
+	switch {
+	case ok:
+		return base, base.Kind != changes.Unreadable
+	case r.Branch != "", // nobody but an apply changes a clone, and that records bases
+		!c.Old.Is(), c.Old.Changed.Before(r.Since), !c.New.Born.IsZero() && c.Old.Changed.Before(c.New.Born):
+		return record{Entry: c.Old}, true // the project has still what the agent began with
+	}
+	return record{}, false
 }
 
 // taken is the mode that is taken over: none of the bits that give a file's user or group to who runs it, and of a

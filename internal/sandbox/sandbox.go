@@ -39,6 +39,10 @@ type Backend interface {
 	// Remove deletes what a stopped machine keeps between starts, in dir and elsewhere. It needs no
 	// Recover before it. Directories inside dir may belong to ids that only the backend can act as.
 	Remove(ctx context.Context, name, dir string) error
+	// Copy copies what a machine keeps in the directory from, in which nothing changes meanwhile, to the path to, which does
+	// not exist: with owners, modes, times, links and what an overlay's layer is made of. Files share their blocks where the
+	// file system can. It returns how many bytes they have, shared ones too.
+	Copy(ctx context.Context, from, to string) (int64, error)
 }
 
 // Machine is a running sandbox. Its methods may be called from any goroutine.

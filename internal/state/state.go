@@ -26,6 +26,8 @@
 //	  sandboxes/NAME/review-N/         what was shown and applied of it, and an apply under way
 //	  sandboxes/NAME/guarded.json      what is guarded while it runs
 //	  sandboxes/NAME/quarantine/       protected names that the agent made in the workspace
+//	  sandboxes/NAME/snapshots/        copies of what the sandbox wrote
+//	  sandboxes/NAME/restoring/        one that is being put back
 //	  sandboxes/.new-*                 a Create under way, or one that was killed
 //	  sandboxes/.removed-*             a Remove under way, or one that was killed
 //	$XDG_DATA_HOME/bailey/agents/      installed agents (default ~/.local/share)
@@ -56,6 +58,8 @@ const (
 	ProjectedDir    = "projected"
 
 	QuarantineDir = "quarantine"
+	SnapshotsDir  = "snapshots"
+	RestoringDir  = "restoring"
 	GuardedFile   = "guarded.json"
 )
 

@@ -67,6 +67,31 @@ func (s *supervisor) readFrozen() error {
 // pause stops what runs inside, or lets it go on. That is a courtesy to the machine and to whoever looks: what keeps
 // the sandbox from doing harm is that its network is closed.
 func (s *supervisor) pause(stop bool) {
+	if err := s.tryPause(stop); err != nil {
+		s.log.Warn("what runs inside was not stopped, or does not go on", "stop", stop, "error", err)
+	}
+}
+
+// Hold implements api.Supervisor.
+func (s *supervisor) Hold(context.Context) (release func(), err error) {
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	if s.frozen != "" {
+		return func() {}, nil
+	}
+	if err := s.tryPause(true); err != nil {
+		return nil, fmt.Errorf("cannot stop what runs inside: %w", err)
+	}
+	return func() {
+		s.reload.Lock()
+		defer s.reload.Unlock()
+		if s.frozen == "" {
+			s.pause(false)
+		}
+	}, nil
+}
+
+func (s *supervisor) tryPause(stop bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), pauseTime)
 	defer cancel()
 	s.followMu.Lock()
@@ -75,7 +100,5 @@ func (s *supervisor) pause(stop bool) {
 	if err == nil {
 		err = client.Pause(ctx, stop)
 	}
-	if err != nil {
-		s.log.Warn("what runs inside was not stopped, or does not go on", "stop", stop, "error", err)
-	}
+	return err
 }

@@ -2,8 +2,10 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/bailey-sandbox/bailey/internal/apply"
 	"github.com/bailey-sandbox/bailey/internal/review"
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
@@ -15,7 +17,8 @@ func settleReviews(ctx context.Context, sb *state.Sandbox) error {
 		lock, err := p.Lock()
 		if err == nil {
 			_, err = p.Recover()
-			if err == nil {
+			var conflict *apply.ConflictError
+			if err == nil || errors.As(err, &conflict) && !errors.Is(err, apply.ErrInterrupted) { // taken back is settled, too
 				err = p.Settle(ctx)
 			}
 			lock.Close()

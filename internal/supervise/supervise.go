@@ -24,6 +24,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/policy"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/secret"
+	"github.com/bailey-sandbox/bailey/internal/snapshot"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
 )
@@ -67,6 +68,11 @@ func Run(ctx context.Context, cfg Config, name string, ready func()) error {
 	s := &supervisor{cfg: cfg, sb: sb, log: cfg.Log.With("sandbox", name), changed: make(chan struct{}, 1), stopAsked: make(chan struct{}), stopped: make(chan struct{})}
 	if err := s.run(ctx, ready); err != nil {
 		return err
+	}
+	if !sb.Temporary {
+		if err := snapshot.Auto(context.WithoutCancel(ctx), s.backend, sb, "the end of a session"); err != nil {
+			s.log.Error("cannot keep a snapshot of the session's end", "error", err)
+		}
 	}
 	if sb.Temporary && s.finished() {
 		s.log.Info("removing the sandbox: its agent has ended")
@@ -134,7 +140,7 @@ func (s *supervisor) run(ctx context.Context, ready func()) error {
 	if err := FinishGuards(s.sb, func(h workspace.Hit) { owed = append(owed, h) }); err != nil {
 		return err
 	}
-	if err := settleReviews(ctx, s.sb); err != nil {
+	if err := errors.Join(snapshot.Finish(ctx, backend, s.sb), settleReviews(ctx, s.sb)); err != nil {
 		return err
 	}
 	if s.plan, err = makePlan(ctx, s.cfg, s.sb); err != nil {

@@ -77,6 +77,11 @@ func (*Backend) Recover(context.Context, string, string) error { return nil }
 // Remove implements sandbox.Backend. A fake machine keeps nothing.
 func (*Backend) Remove(context.Context, string, string) error { return nil }
 
+// Copy implements sandbox.Backend. A fake machine keeps directories of plain files.
+func (*Backend) Copy(_ context.Context, from, to string) (int64, error) {
+	return 0, os.CopyFS(to, os.DirFS(from))
+}
+
 type machine struct {
 	dir    string
 	guest  *guest.Server

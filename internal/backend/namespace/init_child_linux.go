@@ -27,11 +27,12 @@ const (
 )
 
 // Arguments that follow Child: the second program of the first process, the process that changes its
-// root, and the one that removes a machine's layers.
+// root, and those that remove and copy a machine's layers.
 const (
 	stageGuest  = "guest"
 	stageMove   = "move"
 	stageRemove = "remove"
+	stageCopy   = "copy"
 )
 
 // Main is the whole life of a machine's first process, in two programs: the first sets the sandbox up and
@@ -46,6 +47,8 @@ func Main(args []string) int {
 			return moveMain()
 		case stageRemove:
 			return removeMain(args[1:])
+		case stageCopy:
+			return copyMain(args[1:])
 		}
 		return 1
 	}

@@ -43,6 +43,9 @@ func (*Backend) Recover(context.Context, string, string) error { return nil }
 // Remove implements sandbox.Backend.
 func (*Backend) Remove(context.Context, string, string) error { return nil }
 
+// Copy implements sandbox.Backend.
+func (*Backend) Copy(context.Context, string, string) (int64, error) { return 0, unsupported() }
+
 func unsupported() error {
 	return fmt.Errorf("the namespace backend needs linux, this is %s: %w", runtime.GOOS, sandbox.ErrUnsupported)
 }

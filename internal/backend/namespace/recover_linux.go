@@ -159,43 +159,58 @@ func openUp(root string) error {
 }
 
 func (b *Backend) removeMapped(ids mappings, trees []string) error {
-	gate, open, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer open.Close()
-	cmd := exec.Command(b.self, append([]string{Child, stageRemove}, trees...)...)
-	cmd.Env = failpoint.Environ()
-	cmd.ExtraFiles = []*os.File{gate}
-	var out strings.Builder
-	cmd.Stderr = &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER,
-		AmbientCaps: []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER},
-	}
-	if err := cmd.Start(); err != nil {
-		gate.Close()
-		return err
-	}
-	gate.Close()
-	if err := ids.writeWithHelpers(cmd.Process.Pid); err != nil {
-		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
-	}
-	open.Close()
-	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("cannot remove the sandbox's layers: %v: %s", err, strings.TrimSpace(out.String()))
+	if _, err := b.runMapped(context.Background(), ids, append([]string{stageRemove}, trees...)...); err != nil {
+		return fmt.Errorf("cannot remove the sandbox's layers: %w", err)
 	}
 	return nil
 }
 
-// removeMain is removeMapped's other end. It waits until the ids of its user namespace are mapped: its
-// parent then closes descriptor 3.
-func removeMain(trees []string) int {
-	if _, err := io.ReadAll(os.NewFile(3, "gate")); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+// runMapped runs this binary as a process that may do with files of every id in ids what their owners may, and returns
+// what it prints.
+func (b *Backend) runMapped(ctx context.Context, ids mappings, args ...string) (string, error) {
+	gate, open, err := os.Pipe()
+	if err != nil {
+		return "", err
 	}
-	if err := errors.Join(removeTrees(trees), failpoint.Hit("remove.mapped")); err != nil {
+	defer open.Close()
+	cmd := exec.CommandContext(ctx, b.self, append([]string{Child}, args...)...)
+	cmd.Env = failpoint.Environ()
+	cmd.ExtraFiles = []*os.File{gate}
+	var out, told strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &told
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		AmbientCaps: []uintptr{unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_CHOWN},
+	}
+	if !ids.helper {
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids.uids, ids.gids
+	}
+	if err := cmd.Start(); err != nil {
+		gate.Close()
+		return "", err
+	}
+	gate.Close()
+	if ids.helper {
+		if err := ids.writeWithHelpers(cmd.Process.Pid); err != nil {
+			return "", errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+		}
+	}
+	open.Close()
+	if err := cmd.Wait(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(told.String()))
+	}
+	return out.String(), nil
+}
+
+// awaitMapped waits until the ids of this process's user namespace are mapped: its parent then closes descriptor 3.
+func awaitMapped() error {
+	_, err := io.ReadAll(os.NewFile(3, "gate"))
+	return err
+}
+
+// removeMain is removeMapped's other end.
+func removeMain(trees []string) int {
+	if err := errors.Join(awaitMapped(), removeTrees(trees), failpoint.Hit("remove.mapped")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

@@ -59,3 +59,36 @@ func overlaysKeepChanges(t *testing.T, s *suite) {
 		t.Errorf("after a stop, inside is\n%s", got)
 	}
 }
+
+// copiesAreWhole copies what a machine keeps, and starts another from the copy.
+func copiesAreWhole(t *testing.T, s *suite) {
+	spec, ws := s.newSpec(t)
+	mount := &spec.Mounts[len(spec.Mounts)-1]
+	mount.Kind, mount.Layer = sandbox.MountOverlay, "review"
+	for _, name := range []string{"gone", "tree/a", "tree/b"} {
+		write(t, filepath.Join(ws, name), name)
+	}
+	y := s.start(t, spec)
+	y.want("rm gone; rm -r tree; mkdir tree; echo n > tree/n; ln -s to/nowhere link; mkfifo fifo; mkdir shut; echo s > shut/s; touch -d @1000000000 shut/s; chmod 000 shut; echo h > ~/h")
+	stop(t, y.machine)
+	b := s.newBackend(t)
+	other := spec
+	other.Dir = private(t)
+	for _, name := range []string{"review", "home", "layers"} {
+		if _, err := b.Copy(t.Context(), filepath.Join(spec.Dir, name), filepath.Join(other.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Copy(t.Context(), filepath.Join(spec.Dir, "home"), filepath.Join(other.Dir, "home")); err == nil {
+		t.Error("a copy was made over another")
+	}
+	y = s.start(t, other)
+	if got := y.want("ls -A | xargs; ls tree; readlink link; test -p fifo && stat -c %a shut; chmod 700 shut; stat -c '%Y %U' shut/s; cat ~/h"); got !=
+		"fifo link shut tree\nn\nto/nowhere\n0\n1000000000 ann\nh" {
+		t.Errorf("the copy has %q", got)
+	}
+	stop(t, y.machine)
+	if err := b.Remove(t.Context(), other.Name, other.Dir); err != nil {
+		t.Error(err)
+	}
+}

@@ -69,6 +69,7 @@ func Run(t *testing.T, newBackend func(t *testing.T) sandbox.Backend, o Options)
 		{"protected files can be neither changed nor moved nor removed", []Ability{Files}, protectedFiles},
 		{"a pinned directory can be written but not moved away", []Ability{Files}, pinnedDirectories},
 		{"what is written to an overlay stays in its layer", []Ability{Files}, overlaysKeepChanges},
+		{"a copy of what a machine keeps is another machine's", []Ability{Files}, copiesAreWhole},
 		{"state and the root's changes survive a stop, and the host's root is untouched", []Ability{Files}, changesSurvive},
 		{"a read-only root cannot be changed", []Ability{Files}, readOnlyRoot},
 		{"the host's files, users and name are not visible", []Ability{Files}, hostIsInvisible},
