@@ -106,10 +106,21 @@ func (a *app) wanted(cmd *cobra.Command, f *createFlags, t target) (state.Record
 	if _, _, err := sources.Policy(); err != nil {
 		return state.Record{}, err
 	}
-	want.Workspaces, err = a.workspaces(t.paths, f.review || f.clone)
-	for i := range want.Workspaces {
-		if f.clone && want.Workspaces[i].Review {
-			want.Workspaces[i].Clone = &state.Clone{Branch: f.branch}
+	mode := ""
+	switch {
+	case f.clone:
+		mode = "clone"
+	case f.review:
+		mode = "review"
+	case !cmd.Flags().Changed("review") && !cmd.Flags().Changed("clone"):
+		mode = user.Workspace.Mode
+	default:
+		mode = "direct" // --review=false
+	}
+	want.Workspaces, err = a.workspaces(t.paths, mode, !cmd.Flags().Changed("review") && !cmd.Flags().Changed("clone"))
+	for _, ws := range want.Workspaces {
+		if ws.Clone != nil {
+			ws.Clone.Branch = f.branch
 		}
 	}
 	return want, err

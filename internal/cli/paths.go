@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
 )
@@ -14,9 +15,9 @@ func cutReadOnly(text string) (path string, readOnly bool) {
 	return strings.CutSuffix(text, ":ro")
 }
 
-// workspaces resolves the PATH arguments, "." when there are none. With review, those that can be written are under
-// review.
-func (a *app) workspaces(paths []string, review bool) ([]state.Workspace, error) {
+// workspaces resolves the PATH arguments, "." when there are none. mode says what becomes of what is written to them;
+// with tighten, a project's own file can ask for a stricter one.
+func (a *app) workspaces(paths []string, mode string, tighten bool) ([]state.Workspace, error) {
 	if len(paths) == 0 {
 		paths = []string{"."}
 	}
@@ -31,9 +32,37 @@ func (a *app) workspaces(paths []string, review bool) ([]state.Workspace, error)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, state.Workspace{Path: resolved, ReadOnly: readOnly, Review: review && !readOnly})
+		ws := state.Workspace{Path: resolved, ReadOnly: readOnly}
+		if !readOnly {
+			if err := setMode(&ws, mode, tighten); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, ws)
 	}
 	return all, nil
+}
+
+// setMode gives a workspace its mode.
+func setMode(ws *state.Workspace, mode string, tighten bool) error {
+	if tighten {
+		project, err := config.ReadProject(ws.Path)
+		if err != nil {
+			return err
+		}
+		if project != nil {
+			mode = config.Stricter(mode, project.Workspace.Mode)
+		}
+	}
+	switch mode {
+	case "read-only":
+		ws.ReadOnly = true
+	case "clone":
+		ws.Review, ws.Clone = true, &state.Clone{}
+	case "review":
+		ws.Review = true
+	}
+	return nil
 }
 
 // sameReview says whether the main workspaces of two sandboxes are under review in the same way, as far as want says.

@@ -38,7 +38,7 @@ denies counts until you accept it again. Running sandboxes that started with tha
 }
 
 func (a *app) trust(ctx context.Context, path string, o *trustOptions) error {
-	dirs, err := a.workspaces([]string{path}, false)
+	dirs, err := a.workspaces([]string{path}, "direct", false)
 	if err != nil {
 		return err
 	}

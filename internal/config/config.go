@@ -32,6 +32,7 @@ type Config struct {
 	Agents      []agent.Agent // the user's own, sorted by name
 	Network     Network
 	Credentials []Bound
+	Workspace   Workspace
 }
 
 // Bound is one host more that a secret may be sent to.
@@ -45,6 +46,7 @@ type file struct {
 	Agents      map[string]agent.Agent `yaml:"agents"`
 	Network     networkSection         `yaml:"network"`
 	Credentials []boundEntry           `yaml:"credentials"`
+	Workspace   Workspace              `yaml:"workspace"`
 }
 
 type boundEntry struct {
@@ -92,7 +94,9 @@ func LoadNetwork(path string) (Network, error) {
 	}
 	var n Network
 	if name := filepath.Base(path); name == ProjectFile {
-		n, err = ParseProject(text, name)
+		var p Project
+		p, err = ParseProject(text, name)
+		n = p.Network
 	} else {
 		var c Config
 		c, err = parse(text, name)
@@ -149,6 +153,8 @@ func parse(text []byte, name string) (Config, error) {
 		}
 		c.Credentials = append(c.Credentials, b)
 	}
+	c.Workspace = parsed.Workspace
+	errs = append(errs, c.Workspace.check())
 	if err := errors.Join(errs...); err != nil {
 		return Config{}, joined(err)
 	}

@@ -23,14 +23,16 @@ const maxProject = 64 << 10
 // Project is what a workspace says about its own sandboxes. An agent can write it, and so can whoever sends a
 // change to the repository: without somebody's trust in that very text it may only tighten.
 type Project struct {
-	Path    string // of the file
-	Hash    string // of its bytes: SHA-256 in hexadecimal digits
-	Network Network
+	Path      string // of the file
+	Hash      string // of its bytes: SHA-256 in hexadecimal digits
+	Network   Network
+	Workspace Workspace
 }
 
 // projectFile is bailey.yaml as it is written.
 type projectFile struct {
-	Network networkSection `yaml:"network"`
+	Network   networkSection `yaml:"network"`
+	Workspace Workspace      `yaml:"workspace"`
 }
 
 // ReadProject reads the file at the top of dir, nil when there is none. It follows no link. The error wraps
@@ -44,28 +46,30 @@ func ReadProject(dir string) (*Project, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: cannot read %s: %w", sandbox.ErrPolicy, path, err)
 	}
-	n, err := ParseProject(text, filepath.Join(filepath.Base(dir), ProjectFile))
+	p, err := ParseProject(text, filepath.Join(filepath.Base(dir), ProjectFile))
 	if err != nil {
 		return nil, sandbox.WithHint(fmt.Errorf("%w: cannot use %s:%w", sandbox.ErrPolicy, path, err), "mend the file, or move it away")
 	}
 	hash := sha256.Sum256(text)
-	return &Project{Path: path, Hash: hex.EncodeToString(hash[:]), Network: n}, nil
+	p.Path, p.Hash = path, hex.EncodeToString(hash[:])
+	return &p, nil
 }
 
-// ParseProject reads the text of the project's file called name. It touches nothing else.
-func ParseProject(text []byte, name string) (Network, error) {
+// ParseProject reads the text of the project's file called name, which touches nothing else. Path and Hash are left
+// empty.
+func ParseProject(text []byte, name string) (Project, error) {
 	var parsed projectFile
 	if err := decode(text, maxProject, &parsed); err != nil {
-		return Network{}, err
+		return Project{}, err
 	}
 	if d := parsed.Network.Default; d.text == "allow" {
-		return Network{}, place(d.at, errors.New("a project cannot have default: allow: write the hosts that it needs"))
+		return Project{}, place(d.at, errors.New("a project cannot have default: allow: write the hosts that it needs"))
 	}
 	n, err := parsed.Network.network(name)
-	if err != nil {
-		return Network{}, joined(err)
+	if err := errors.Join(err, parsed.Workspace.check()); err != nil {
+		return Project{}, joined(err)
 	}
-	return n, nil
+	return Project{Network: n, Workspace: parsed.Workspace}, nil
 }
 
 // readProject waits for no FIFO's writer, and reads once: what is hashed is what is parsed.

@@ -117,8 +117,9 @@ func (p *plan) addDirectories(sb *state.Sandbox) error {
 		if ws.Clone != nil {
 			shown = filepath.Join(sb.Dir, state.CloneDir(n))
 		}
+		hide, protect := p.sources.patterns(ws.Path)
 		plan, err := workspace.MakePlan(shown, mode, workspace.Options{
-			Hide: secret.Patterns(p.credentials.projections, ws.Path), Layer: state.LayerDir(n),
+			Hide: slices.Concat(hide, secret.Patterns(p.credentials.projections, ws.Path)), Protect: protect, Layer: state.LayerDir(n),
 		})
 		if err != nil {
 			return err

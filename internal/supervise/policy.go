@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
@@ -17,20 +18,32 @@ import (
 // Sources is everything that a sandbox's policy is made of. Their rules stand one after the other, in the order of
 // the fields; a rule that denies beats every other, wherever it comes from.
 type Sources struct {
-	Agent    agent.Agent    // what it needs to work
-	User     config.Network // config.yaml
-	Bound    []config.Bound // the same: hosts for secrets
-	Global   state.Grants   // given to every sandbox
-	Projects []Project      // what the workspaces say
-	Record   state.Record   // the command line
-	Own      state.Grants   // given to this sandbox
-	Session  state.Grants   // what a human has answered until it stops
+	Agent     agent.Agent      // what it needs to work
+	User      config.Network   // config.yaml
+	Bound     []config.Bound   // the same: hosts for secrets
+	Global    state.Grants     // given to every sandbox
+	Projects  []Project        // what the workspaces say
+	Record    state.Record     // the command line
+	Workspace config.Workspace // the user's, for every workspace
+	Own       state.Grants     // given to this sandbox
+	Session   state.Grants     // what a human has answered until it stops
 }
 
 // Project is a workspace's own file, and whether the user has accepted it as it is.
 type Project struct {
 	*config.Project
 	Trusted bool
+}
+
+// patterns are what is hidden and protected of the user and of the workspace's own file, which can only add some.
+func (s Sources) patterns(workspace string) (hide, protect []string) {
+	hide, protect = s.Workspace.Hide, s.Workspace.Protect
+	for _, p := range s.Projects {
+		if filepath.Dir(p.Path) == workspace {
+			hide, protect = slices.Concat(hide, p.Workspace.Hide), slices.Concat(protect, p.Workspace.Protect)
+		}
+	}
+	return hide, protect
 }
 
 // LoadSources reads what sb's policy is made of. The error wraps sandbox.ErrPolicy.
@@ -56,7 +69,7 @@ func (s Sources) reloaded(store *state.Store, sb *state.Sandbox) (Sources, error
 	if err != nil {
 		return fail(err)
 	}
-	s.User, s.Bound = user.Network, user.Credentials
+	s.User, s.Bound, s.Workspace = user.Network, user.Credentials, user.Workspace
 	if s.Global, err = store.Grants(); err != nil {
 		return fail(err)
 	}

@@ -18,11 +18,12 @@ import (
 // project is a workspace's own file with that text.
 func project(t *testing.T, text string, trusted bool) []Project {
 	t.Helper()
-	n, err := config.ParseProject([]byte(text), "shop/bailey.yaml")
+	p, err := config.ParseProject([]byte(text), "shop/bailey.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []Project{{&config.Project{Path: "/src/shop/bailey.yaml", Network: n}, trusted}}
+	p.Path = "/src/shop/bailey.yaml"
+	return []Project{{&p, trusted}}
 }
 
 func TestSourcesAreMergedAndDenialsWin(t *testing.T) {

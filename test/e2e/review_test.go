@@ -320,3 +320,46 @@ func TestClaudeCodeUnderReviewInThisRepository(t *testing.T) {
 		}
 	}
 }
+
+// TestModesStandInFilesToo: the project's own file can make a workspace stricter, and never less so.
+func TestModesStandInFilesToo(t *testing.T) {
+	u := newUser(t)
+	u.repository()
+	mode := func(name string, args ...string) string {
+		t.Helper()
+		args = append(append([]string{"create", "--name", name, "--network", "none"}, args...), "shell", ".")
+		u.must(args...)
+		_, text, _ := strings.Cut(u.must("ls", "-a"), u.project)
+		u.must("rm", name)
+		text, _, _ = strings.Cut(text, "  ")
+		return strings.TrimSpace(text)
+	}
+	for _, c := range []struct {
+		user, project string
+		args          []string
+		want          string
+	}{
+		{"", "", nil, ""},
+		{"review", "", nil, "(review)"},
+		{"", "review", nil, "(review)"},
+		{"read-only", "direct", nil, "(read-only)"},
+		{"review", "direct", nil, "(review)"},
+		{"", "clone", []string{"--branch", "b/x"}, "(clone, b/x)"},
+		{"review", "review", []string{"--review=false"}, ""},
+		{"", "read-only", []string{"--review"}, "(review)"}, // the user has decided
+	} {
+		if c.user != "" {
+			u.write(".config/bailey/config.yaml", "workspace: {mode: "+c.user+"}\n")
+		} else if err := os.RemoveAll(filepath.Join(u.home, ".config/bailey/config.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		u.write("src/shop/bailey.yaml", "workspace: {mode: "+map[string]string{"": "direct"}[c.project]+c.project+", hide: [src/numbers], protect: [docs/]}\n")
+		if got := mode("box", c.args...); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	u.must("run", "--name", "box", "--network", "none", "--review=false", "shell", ".", "--", "-c", "true")
+	if got := u.inside("box", "cat src/numbers; echo x > docs/old.md || echo refused; echo y > src/main.go && echo control"); !strings.Contains(got, "refused") || !strings.Contains(got, "control") || strings.Contains(got, "5\n") {
+		t.Errorf("hidden and protected: %q", got)
+	}
+}
