@@ -293,3 +293,18 @@ func (r *Repository) followers(ctx context.Context, head, commit string, files [
 	}
 	return b.Bytes(), nil
 }
+
+// Branch is the branch of that name, the one that is checked out when it is "". It must have a commit.
+func (r *Repository) Branch(ctx context.Context, name string) (string, error) {
+	if name == "" {
+		out, err := r.git(ctx, nil, "symbolic-ref", "--quiet", "--short", "HEAD")
+		if err != nil {
+			return "", errors.New("no branch is checked out")
+		}
+		name = strings.TrimSpace(string(out))
+	}
+	if r.resolve(ctx, "refs/heads/"+name) == "" {
+		return "", fmt.Errorf("the branch %s has no commit yet", name)
+	}
+	return name, nil
+}

@@ -66,6 +66,22 @@ git log --format='%an %s' bailey/two; git show bailey/two:src/main.go; git ls-tr
 	if out := u.must("diff", "--name-only", "one"); out != "" {
 		t.Errorf("still to review: %q", out)
 	}
+	// What was approved is pushed by the user's own git, and a pull request opened by the user's own gh.
+	u.host("git init -q --bare ../remote.git; git remote add origin ../remote.git; mkdir -p ../../bin; printf '#!/bin/sh\necho \"gh in $PWD: $*\"\n' > ../../bin/gh; chmod +x ../../bin/gh")
+	u.inside("one", "echo unapproved > src/main.go; git commit -qam unapproved")
+	u.must("push", "one")
+	path := "PATH=" + filepath.Join(u.home, "bin") + ":"
+	for i, kv := range u.env {
+		if rest, ok := strings.CutPrefix(kv, "PATH="); ok {
+			u.env[i] = path + rest
+		}
+	}
+	if out := u.must("pr", "two", "--", "--draft"); !strings.Contains(out, "gh in "+u.project+": pr create --head bailey/two --draft\n") {
+		t.Errorf("pr: %q", out)
+	}
+	if got := u.host("cd ../remote.git; git for-each-ref --format='%(refname)'; git show bailey/one:src/main.go"); got != "refs/heads/bailey/one\nrefs/heads/bailey/two\none\nmore\n" {
+		t.Errorf("the remote has %q", got)
+	}
 	u.must("rm", "-f", "one", "two")
 	if entries, err := os.ReadDir(marks); err != nil || len(entries) > 0 {
 		t.Errorf("the host executed %v, %v", entries, err)
