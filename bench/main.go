@@ -2,7 +2,7 @@
 // of what was measured and of the targets. A peer that is not here is listed with the reason; nothing is
 // installed, and nothing stays.
 //
-//	go run ./bench [-n ROUNDS] [-json] [-bailey PROGRAM] [start files network requests memory | soak]
+//	go run ./bench [-n ROUNDS] [-json] [-bailey PROGRAM] [start files review network requests memory | soak]
 package main
 
 import (
@@ -21,6 +21,7 @@ import (
 	"github.com/bailey-sandbox/bailey/bench/memory"
 	"github.com/bailey-sandbox/bailey/bench/network"
 	"github.com/bailey-sandbox/bailey/bench/requests"
+	"github.com/bailey-sandbox/bailey/bench/review"
 	"github.com/bailey-sandbox/bailey/bench/soak"
 	"github.com/bailey-sandbox/bailey/bench/start"
 	"github.com/bailey-sandbox/bailey/bench/yard"
@@ -47,6 +48,7 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{name: "start", rounds: 20, run: start.Run},
 		{name: "files", rounds: 5, run: files.Run},
+		{name: "review", rounds: 5, run: review.Run},
 		{name: "network", rounds: 9, run: network.Run},
 		{name: "requests", rounds: 9, run: requests.Run},
 		{name: "memory", rounds: 20, run: memory.Run},

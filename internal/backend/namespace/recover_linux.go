@@ -27,9 +27,10 @@ import (
 // machine's first process for as long as that lives. An overlay must never be used by two machines.
 const machineLock = "machine.lock"
 
-// lockWait bounds how long a start waits for the previous machine to be gone. A machine whose supervisor
+// lockWait bounds how long a start waits for the previous machine to be gone. Unmounting its overlays writes out
+// what the file system has not written yet, which a busy disk takes long for. A machine whose supervisor
 // died ends by itself, within moments.
-const lockWait = 5 * time.Second
+const lockWait = 30 * time.Second
 
 func lockMachine(ctx context.Context, dir string) (*os.File, error) {
 	return lockFile(ctx, filepath.Join(dir, machineLock))
