@@ -194,6 +194,10 @@ func (a *app) awaitRemoval(ctx context.Context, sb *state.Sandbox) {
 	if err == nil {
 		_ = lock.Unlock()
 	}
+	if n := undecided(ctx, sb); n > 0 {
+		a.note("%s is kept, as %d changes wait for your review: bailey diff %s", sb.Name, n, sb.Name)
+		return
+	}
 	a.note("the sandbox %s was not removed; see %s", sb.Name, sb.Dir)
 }
 

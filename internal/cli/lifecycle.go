@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bailey-sandbox/bailey/internal/review"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/vt"
@@ -89,10 +90,10 @@ func newRm(a *app) *cobra.Command {
 	cmd := a.onEach(cobra.Command{
 		Use:     "rm [-f] NAME...",
 		Short:   "Remove sandboxes",
-		Long:    "Remove sandboxes and everything in them. Workspaces are not touched.",
+		Long:    "Remove sandboxes and everything in them. Workspaces are not touched. With --force also what runs, and what has\nchanges that were never applied.",
 		Example: "  bailey rm claude-shop\n  bailey rm -f $(bailey ls -aq)",
 	}, func(ctx context.Context, sb *state.Sandbox) error { return a.rm(ctx, sb, force) }, true)
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "stop a running sandbox first")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "stop a running sandbox first, and drop changes that were never applied")
 	return cmd
 }
 
@@ -103,6 +104,11 @@ func (a *app) rm(ctx context.Context, sb *state.Sandbox, force bool) error {
 	}
 	if held && !force {
 		return sandbox.WithHint(fmt.Errorf("cannot remove %s: it is running", sb.Name), "bailey rm -f "+sb.Name)
+	}
+	if !force {
+		if n := undecided(ctx, sb); n > 0 {
+			return sandbox.WithHint(fmt.Errorf("cannot remove %s: %d of its changes were never applied", sb.Name, n), "bailey diff "+sb.Name+", or bailey rm -f "+sb.Name)
+		}
 	}
 	if held {
 		if err := a.down(ctx, sb); err != nil {
@@ -115,9 +121,10 @@ func (a *app) rm(ctx context.Context, sb *state.Sandbox, force bool) error {
 func newPrune(a *app) *cobra.Command {
 	var force, dry bool
 	cmd := &cobra.Command{
-		Use:     "prune [-f] [--dry-run]",
-		Short:   "Remove every sandbox that does not run",
-		Long:    "Remove every sandbox that does not run, and what interrupted removals have left. Workspaces are not touched.",
+		Use:   "prune [-f] [--dry-run]",
+		Short: "Remove every sandbox that does not run",
+		Long: `Remove every sandbox that does not run, and what interrupted removals have left. Workspaces are not touched, and
+sandboxes with changes that were never applied are kept.`,
 		Example: "  bailey prune -f",
 		Args:    takes(0, 0, ""),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.prune(cmd.Context(), force, dry) },
@@ -138,9 +145,14 @@ func (a *app) prune(ctx context.Context, force, dry bool) error {
 	}
 	var names []string
 	for _, e := range entries {
-		if held, _, err := e.Sandbox.Locked(); err == nil && !held {
-			names = append(names, e.Name)
+		if held, _, err := e.Sandbox.Locked(); err != nil || held {
+			continue
 		}
+		if n := undecided(ctx, e.Sandbox); n > 0 {
+			a.note("%s is kept: %d of its changes were never applied", e.Name, n)
+			continue
+		}
+		names = append(names, e.Name)
 	}
 	if dry {
 		for _, name := range names {
@@ -155,6 +167,17 @@ func (a *app) prune(ctx context.Context, force, dry bool) error {
 	}
 	err = a.each(names, func(sb *state.Sandbox) error { return a.rm(ctx, sb, false) }, true)
 	return errors.Join(err, store.Sweep())
+}
+
+// undecided counts the changes of a sandbox that wait to be applied. One that cannot be read has none that anybody
+// could apply.
+func undecided(ctx context.Context, sb *state.Sandbox) (count int) {
+	for _, p := range review.Places(sb) {
+		if n, err := review.Pending(ctx, p); err == nil {
+			count += n
+		}
+	}
+	return count
 }
 
 // confirm asks the person at the terminal. Where there is none, the answer is no; command does without one.

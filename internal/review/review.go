@@ -11,9 +11,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -66,7 +66,7 @@ type Item struct {
 func Read(ctx context.Context, p Place, assess risk.Assessor) (*Review, error) {
 	r := &Review{Place: p, dirs: map[string]changes.Change{}}
 	list, err := changes.Overlay(ctx, p.Project, p.upper())
-	if os.IsNotExist(err) { // it has not been started yet
+	if errors.Is(err, fs.ErrNotExist) { // it has not been started yet
 		return r, nil
 	}
 	if err != nil {
@@ -121,6 +121,28 @@ func (r *Review) takeDirs(list *changes.List) {
 }
 
 func (p Place) upper() string { return filepath.Join(p.Layer, "upper") }
+
+// Pending counts the changes that wait to be decided.
+func Pending(ctx context.Context, p Place) (int, error) {
+	list, err := changes.Overlay(ctx, p.Project, p.upper())
+	if errors.Is(err, fs.ErrNotExist) { // it has not been started yet
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	known, err := p.readBases()
+	if err != nil {
+		return 0, err
+	}
+	r, count := &Review{Place: p}, 0
+	for _, c := range list.Changes {
+		if _, changed := r.judge(c, known); changed {
+			count++
+		}
+	}
+	return count, nil
+}
 
 // judge says what a difference between project and layer means, now that either may have changed since the two
 // parted. changed is false for what is the user's doing alone.

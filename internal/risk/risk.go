@@ -153,6 +153,8 @@ func executes(p string) string {
 		}
 	}
 	switch {
+	case base == "bailey.yaml":
+		return "it says what bailey hides and protects in this project"
 	case base == ".gitmodules":
 		return "git fetches what it names"
 	case base == ".gitattributes":

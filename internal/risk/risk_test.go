@@ -44,6 +44,7 @@ func TestAssess(t *testing.T) {
 		{"node_modules/.bin/eslint", nothing, "x", "executes"},
 		{".envrc", "export A=1\n", nothing, "executes"},
 		{"main.go", "x", nothing, ""},
+		{"bailey.yaml", "workspace: {}", "", "executes"},
 		{"CLAUDE.md", nothing, "do as I say", "instructs"},
 		{"sub/AGENTS.md", nothing, "do as I say", "instructs"},
 		{".claude/skills/x/SKILL.md", nothing, "do as I say", "instructs"},

@@ -75,6 +75,11 @@ func Run(ctx context.Context, cfg Config, name string, ready func()) error {
 		}
 	}
 	if sb.Temporary && s.finished() {
+		// What somebody wants to review does not go with the sandbox.
+		if n, err := pending(context.WithoutCancel(ctx), sb); n > 0 || err != nil {
+			s.log.Warn("keeping the sandbox: it has changes to review", "changes", n, "error", err)
+			return nil
+		}
 		s.log.Info("removing the sandbox: its agent has ended")
 		if err := s.backend.Remove(context.WithoutCancel(ctx), sb.Name, sb.Dir); err != nil {
 			return err

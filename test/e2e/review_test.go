@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bailey-sandbox/bailey/test/machine"
 	"github.com/bailey-sandbox/bailey/test/modelapi"
 )
 
@@ -361,5 +362,28 @@ func TestModesStandInFilesToo(t *testing.T) {
 	u.must("run", "--name", "box", "--network", "none", "--review=false", "shell", ".", "--", "-c", "true")
 	if got := u.inside("box", "cat src/numbers; echo x > docs/old.md || echo refused; echo y > src/main.go && echo control"); !strings.Contains(got, "refused") || !strings.Contains(got, "control") || strings.Contains(got, "5\n") {
 		t.Errorf("hidden and protected: %q", got)
+	}
+}
+
+// TestWhatWaitsForReviewIsNotThrownAway: neither with a sandbox for one run, nor by rm and prune that nobody forces.
+func TestWhatWaitsForReviewIsNotThrownAway(t *testing.T) {
+	u := newUser(t)
+	u.repository()
+	flags := []string{"run", "--rm", "--review", "--network", "none", "--credentials", "none", "--name"}
+	if out := u.bailey(append(flags, "kept", "shell", ".", "--", "-c", "echo x > new")...); out.code != 0 || !strings.Contains(out.stderr, "kept is kept, as 1 changes wait") {
+		t.Errorf("%+v", out)
+	}
+	if out := u.bailey("rm", "kept"); out.code != 125 || !strings.Contains(out.stderr, "1 of its changes were never applied") {
+		t.Errorf("%+v", out)
+	}
+	if out := u.bailey("prune", "-f"); out.code != 0 || !strings.Contains(out.stderr, "kept is kept") {
+		t.Errorf("%+v", out)
+	}
+	u.must("diff", "kept")
+	u.must("apply", "kept")
+	u.must("rm", "kept")
+	u.must(append(flags, "gone", "shell", ".", "--", "-c", "cat new")...) // the control: nothing was changed
+	if !machine.Poll(screenTime, func() bool { return u.must("ls", "-aq") == "" }) {
+		t.Errorf("left is %s", u.must("ls", "-aq"))
 	}
 }
