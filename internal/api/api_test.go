@@ -209,7 +209,9 @@ func TestAStreamEndsWithTheServer(t *testing.T) {
 }
 
 func TestOnlyTheOwnerAndRootAreServed(t *testing.T) {
-	h := &handler{sup: &stub{}, uid: 1000, log: slog.New(slog.DiscardHandler), streams: newStreams()}
+	ended, end := context.WithCancel(t.Context())
+	end() // nobody is held
+	h := &handler{sup: &stub{}, uid: 1000, log: slog.New(slog.DiscardHandler), streams: newStreams(), ending: ended}
 	for name, tc := range map[string]struct {
 		who  peerID
 		want int
@@ -235,6 +237,36 @@ func TestOnlyTheOwnerAndRootAreServed(t *testing.T) {
 	}
 	if h.allowed(accessNobody, peerID{0, true}) {
 		t.Error("a route without access serves root")
+	}
+}
+
+// holder counts what it holds.
+type holder struct {
+	stub
+	held atomic.Int32
+}
+
+func (h *holder) Hold(context.Context) (func(), error) {
+	h.held.Add(1)
+	return func() { h.held.Add(-1) }, h.err
+}
+
+func TestAHoldEndsWhenItsClientLeaves(t *testing.T) {
+	h := &holder{}
+	c := serve(t, h, t.TempDir())
+	release, err := c.Hold(t.Context())
+	if err != nil || h.held.Load() != 1 {
+		t.Fatalf("%d are held, %v", h.held.Load(), err)
+	}
+	release()
+	for deadline := time.Now().Add(5 * time.Second); h.held.Load() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is held on")
+		}
+	}
+	h.err = errors.New("it cannot be stopped")
+	if _, err := c.Hold(t.Context()); err == nil || !strings.Contains(err.Error(), "it cannot be stopped") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

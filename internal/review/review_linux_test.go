@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -267,7 +268,11 @@ func TestAnAgentThatKeepsWriting(t *testing.T) {
 	}()
 	defer func() { close(stop); <-done }()
 	conflicts, applied := 0, 0
-	for range 2000 {
+	rounds, err := strconv.Atoi(os.Getenv("BAILEY_RACE_ROUNDS")) // more of them in long runs
+	if err != nil {
+		rounds = 2000
+	}
+	for range rounds {
 		r := b.read()
 		i := slices.IndexFunc(r.Items, func(i Item) bool { return i.Path == "f" })
 		if i < 0 || r.Items[i].New.Kind == changes.Unreadable {
