@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	applyDir    = "apply"       // package apply's own
-	pendingFile = "apply.bases" // what will be recorded when it is done
+	applyDir   = "apply"        // package apply's own
+	doneFile   = "apply.bases"  // what will be recorded when it is done
+	undoneFile = "apply.undone" // and when it is taken back, after which no time of a file says anything
 )
 
 // Choice is an item that is to be taken over.
@@ -41,15 +42,17 @@ func (r *Review) Apply(ctx context.Context, owner Owner, choices []Choice) error
 	if err != nil || len(ops) == 0 {
 		return err
 	}
-	pending, err := encodeBases(known)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Join(r.Dir, applyDir), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(r.Dir, pendingFile), pending, 0o600); err != nil {
-		return err
+	for file, bases := range map[string]bases{doneFile: known, undoneFile: r.undone(choices)} {
+		data, err := encodeBases(bases)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(r.Dir, file), data, 0o600)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	err = apply.Run(ctx, filepath.Join(r.Dir, applyDir), apply.Target{Dir: r.Project, UID: owner.UID, GID: owner.GID}, ops)
 	if errors.Is(err, apply.ErrInterrupted) {
@@ -65,23 +68,36 @@ func (p Place) Recover() (did bool, err error) {
 	if errors.Is(err, apply.ErrInterrupted) {
 		return did, err
 	}
-	return did, errors.Join(err, p.settle(did && err == nil))
+	if !did {
+		return false, errors.Join(err, p.forget())
+	}
+	return did, errors.Join(err, p.settle(err == nil))
 }
 
-// settle records what was applied, or forgets it.
+// settle records what project and layer have in common, now that an apply is done or taken back.
 func (p Place) settle(applied bool) error {
-	file := filepath.Join(p.Dir, pendingFile)
-	pending, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	file := undoneFile
+	if applied {
+		file = doneFile
 	}
-	if err == nil && applied {
-		err = p.addBases(pending)
+	data, err := os.ReadFile(filepath.Join(p.Dir, file))
+	if err == nil {
+		err = p.addBases(data)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot record what was applied: %w", err)
 	}
-	return os.Remove(file)
+	return p.forget()
+}
+
+// forget drops what would have been recorded.
+func (p Place) forget() error {
+	for _, file := range []string{doneFile, undoneFile} {
+		if err := os.Remove(filepath.Join(p.Dir, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // ops are the choices in package apply's terms, with the directories that they need. known gets what is to be

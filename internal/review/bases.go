@@ -145,3 +145,26 @@ func (p Place) CopyBases(ctx context.Context, to string) error {
 	}
 	return state.WriteAtomic(to, basesFile, data)
 }
+
+// undone are the bases of choices that are taken back: those that are no conflict and not recorded yet are what the
+// project had.
+func (r *Review) undone(choices []Choice) bases {
+	known := bases{}
+	for _, c := range choices {
+		i := c.Item
+		if i.Conflict != "" || i.Joined || i.recorded || i.Old.Kind == changes.Dir {
+			continue
+		}
+		before, _ := r.Contents(i)
+		if len(before) > maxBase {
+			before = nil
+		}
+		name := i.Path
+		if i.From != "" {
+			name = i.From
+			known[i.Path] = record{}
+		}
+		known[name] = record{i.Old, before}
+	}
+	return known
+}

@@ -58,8 +58,9 @@ type Item struct {
 	Conflict string      `json:"conflict,omitempty"` // why it cannot be taken over as it is
 	Joined   bool        `json:"joined,omitempty"`   // New has the user's edits of this file too
 
-	agent  changes.Entry // what the layer has
-	merged []byte        // the content of New, if Joined
+	agent    changes.Entry // what the layer has
+	merged   []byte        // the content of New, if Joined
+	recorded bool          // what project and layer have in common is written down
 }
 
 // Read compares project and layer. Both may change meanwhile: what was read is what the Items say.
@@ -160,9 +161,9 @@ func (r *Review) judge(c changes.Change, known bases) (item Item, changed bool) 
 		item.Conflict = "has been changed in the project since the agent began; what it began with is not known"
 		return item, true
 	}
-	_, recorded := known[c.Path]
+	_, item.recorded = known[c.Path]
 	switch {
-	case recorded && c.New.Same(base.Entry):
+	case item.recorded && c.New.Same(base.Entry):
 		return item, false
 	case c.Old.Same(base.Entry):
 		return item, true

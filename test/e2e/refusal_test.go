@@ -66,7 +66,7 @@ func TestBadCommandLinesAreRefused(t *testing.T) {
 		{"a time that is none", []string{"run", "--timeout", "soon", "shell", "."}, "soon", false},
 		{"a missing volume", []string{"run", "-v", src + "/nowhere", "shell", "."}, "does not exist", true},
 		{"a missing file of variables", []string{"run", "--env-file", "nowhere", "shell", "."}, "nowhere", false},
-		{"a protection of a later version", []string{"run", "--review", "shell", "."}, "--review comes with a later version", true},
+		{"a protection of a later version", []string{"run", "--publish", "8080", "shell", "."}, "--publish comes with a later version", true},
 		{"credentials of no name", []string{"run", "--credentials", "A B", "shell", "."}, "--credentials", true},
 		{"an unknown backend", []string{"run", "--backend", "magic", "shell", "."}, "magic", true},
 		{"a sandbox that is not there", []string{"exec", "nobody", "true"}, "nobody", true},

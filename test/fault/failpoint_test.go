@@ -61,6 +61,9 @@ func TestEveryFailpoint(t *testing.T) {
 		limits = []string{"--pids", "500", "--disk", "32m"}
 	}
 	for _, point := range failpoints(t) {
+		if strings.HasPrefix(point, applying) {
+			continue // TestEveryFailpointOfAnApply
+		}
 		for _, action := range []string{"kill", "error"} {
 			t.Run(point+"/"+action, func(t *testing.T) {
 				t.Parallel()
@@ -69,6 +72,67 @@ func TestEveryFailpoint(t *testing.T) {
 			})
 		}
 	}
+}
+
+// applying begins the names of the places that nothing but an apply gets to.
+const applying = "apply."
+
+// TestEveryFailpointOfAnApply: whatever happens to an apply, the project is as before it or as after it once the next
+// command has looked, and applying it again leads to its end.
+func TestEveryFailpointOfAnApply(t *testing.T) {
+	for _, point := range failpoints(t) {
+		if !strings.HasPrefix(point, applying) {
+			continue
+		}
+		for _, action := range []string{"kill", "error"} {
+			t.Run(point+"/"+action, func(t *testing.T) {
+				t.Parallel()
+				l := newLab(t)
+				applyOnce(t, l, point+"="+action)
+			})
+		}
+	}
+}
+
+func applyOnce(t *testing.T, l *lab.Lab, fault string) {
+	name, project := l.Name(), filepath.Join(l.Dir, "home/src/reviewed")
+	if err := os.Mkdir(project, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	state := func() (text string) {
+		for _, file := range []string{"edited", "removed", "made/new"} {
+			data, err := os.ReadFile(filepath.Join(project, file))
+			if err != nil {
+				data = []byte("none")
+			}
+			text += string(data) + " "
+		}
+		return text
+	}
+	for _, file := range []string{"edited", "removed"} {
+		if err := os.WriteFile(filepath.Join(project, file), []byte("old"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const before, after = "old old none ", "new none new "
+	must(t, l, "run", "--review", "--name", name, "--network", "none", "shell", project, "--", "-c", "printf new > edited; rm removed; mkdir made; printf new > made/new")
+	must(t, l, "diff", name)
+	out := l.Run([]string{"BAILEY_FAILPOINT=" + fault, "BAILEY_FAILPOINT_LOG=" + l.Marker}, "apply", name)
+	if marker, _ := os.ReadFile(l.Marker); !strings.Contains(string(marker), fault) {
+		t.Fatalf("nothing gets to %s: %v", fault, out)
+	}
+	if out.Code == 0 || strings.Contains(out.Stderr, "goroutine ") {
+		t.Errorf("the fault was not noticed: %v", out)
+	}
+	must(t, l, "diff", name)
+	if now := state(); now != before && now != after {
+		t.Errorf("the project is neither as before nor as after: %q", now)
+	}
+	must(t, l, "apply", name)
+	if now := state(); now != after {
+		t.Errorf("in the end the project is %q", now)
+	}
+	must(t, l, "rm", "-f", name)
 }
 
 func failpointOnce(t *testing.T, l *lab.Lab, fault string, limits []string) {
