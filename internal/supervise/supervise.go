@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -240,7 +239,7 @@ func (s *supervisor) wait(ctx context.Context) {
 	for {
 		select {
 		case <-started.C:
-			debug.FreeOSMemory()
+			giveBack()
 		case <-s.machine.Done():
 			s.log.Info("the machine has ended")
 			return

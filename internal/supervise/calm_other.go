@@ -1,0 +1,7 @@
+//go:build !linux
+
+package supervise
+
+import "runtime/debug"
+
+func giveBack() { debug.FreeOSMemory() }
