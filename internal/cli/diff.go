@@ -119,7 +119,12 @@ func countLines(r *review.Review, i review.Item) (added, removed int) {
 	if i.Old.Kind == changes.Link || i.New.Kind == changes.Link || !patch.IsText(before) || !patch.IsText(after) {
 		return 0, 0
 	}
-	for _, h := range patch.Hunks(string(before), string(after)) {
+	return sum(patch.Hunks(string(before), string(after)))
+}
+
+// sum counts what hunks add and remove.
+func sum(hunks []patch.Hunk) (added, removed int) {
+	for _, h := range hunks {
 		for _, l := range h.Lines {
 			switch l.Op {
 			case '+':

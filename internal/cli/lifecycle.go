@@ -171,12 +171,8 @@ func (a *app) prune(ctx context.Context, force, dry bool) error {
 
 // undecided counts the changes of a sandbox that wait to be applied. One that cannot be read has none that anybody
 // could apply.
-func undecided(ctx context.Context, sb *state.Sandbox) (count int) {
-	for _, p := range review.Places(sb) {
-		if n, err := review.Pending(ctx, p); err == nil {
-			count += n
-		}
-	}
+func undecided(ctx context.Context, sb *state.Sandbox) int {
+	count, _ := review.Pending(ctx, sb)
 	return count
 }
 

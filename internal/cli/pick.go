@@ -74,9 +74,8 @@ func pickerFiles(r reviewed) (files []picker.File) {
 				f.Notes = append(f.Notes, fmt.Sprintf("binary or large: %d bytes before, %d after", i.Old.Size, i.New.Size))
 				break
 			}
-			hunks := patch.Hunks(string(before), string(after))
-			f.Add, f.Del = countLines(r.Review, i)
-			f.Hunks = hunks
+			f.Hunks = patch.Hunks(string(before), string(after))
+			f.Add, f.Del = sum(f.Hunks)
 		}
 		files = append(files, f)
 	}

@@ -158,7 +158,7 @@ func (a *app) scanProject(ctx context.Context, rules *leaks.Rules, path string, 
 // hides says whether path is hidden inside.
 func hides(mounts []sandbox.Mount, path string) bool {
 	for _, m := range mounts {
-		if m.Kind == sandbox.MountHidden && (path == m.Target || strings.HasPrefix(path, m.Target+"/")) {
+		if m.Kind == sandbox.MountHidden && below(path, m.Target) {
 			return true
 		}
 	}

@@ -46,10 +46,9 @@ func (r *Review) Discard(items []Item) error {
 		chosen[i.Path] = true
 	}
 	for dir, c := range r.dirs {
-		below := func(i Item) bool { return within(i.Path, dir) || i.From != "" && within(i.From, dir) }
-		left := slices.ContainsFunc(r.Items, func(i Item) bool { return below(i) && !chosen[i.Path] })
+		left := slices.ContainsFunc(r.Items, func(i Item) bool { return i.in(dir) && !chosen[i.Path] })
 		switch {
-		case !slices.ContainsFunc(items, below):
+		case !slices.ContainsFunc(items, func(i Item) bool { return i.in(dir) }):
 		case c.New.Is():
 			there = append(there, dir)
 		case !left:

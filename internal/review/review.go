@@ -24,6 +24,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/changes"
 	"github.com/bailey-sandbox/bailey/internal/patch"
 	"github.com/bailey-sandbox/bailey/internal/risk"
+	"github.com/bailey-sandbox/bailey/internal/state"
 )
 
 // Place is one project under review.
@@ -123,8 +124,17 @@ func (r *Review) takeDirs(list *changes.List) {
 
 func (p Place) upper() string { return filepath.Join(p.Layer, "upper") }
 
-// Pending counts the changes that wait to be decided.
-func Pending(ctx context.Context, p Place) (int, error) {
+// Pending counts the changes of a sandbox that wait to be decided, as far as they can be read: the error says where
+// they cannot.
+func Pending(ctx context.Context, sb *state.Sandbox) (count int, err error) {
+	for _, p := range Places(sb) {
+		n, one := p.pending(ctx)
+		count, err = count+n, errors.Join(err, one)
+	}
+	return count, err
+}
+
+func (p Place) pending(ctx context.Context) (int, error) {
 	list, err := changes.Overlay(ctx, p.Project, p.upper())
 	if errors.Is(err, fs.ErrNotExist) { // it has not been started yet
 		return 0, nil
@@ -263,14 +273,15 @@ func (r *Review) Select(paths []string) ([]Item, error) {
 	used := map[string]bool{}
 	var chosen []Item
 	for _, i := range r.Items {
-		at := slices.IndexFunc(paths, func(p string) bool { return within(i.Path, p) || i.From != "" && within(i.From, p) })
-		if at < 0 {
-			continue
-		}
+		hit := false
 		for _, p := range paths {
-			used[p] = used[p] || within(i.Path, p) || i.From != "" && within(i.From, p)
+			if i.in(p) {
+				hit, used[p] = true, true
+			}
 		}
-		chosen = append(chosen, i)
+		if hit {
+			chosen = append(chosen, i)
+		}
 	}
 	for _, p := range paths {
 		if !used[p] {
@@ -279,6 +290,9 @@ func (r *Review) Select(paths []string) ([]Item, error) {
 	}
 	return chosen, nil
 }
+
+// in says whether the item is at the path dir or below it, or was before it was renamed.
+func (i Item) in(dir string) bool { return within(i.Path, dir) || i.From != "" && within(i.From, dir) }
 
 func within(p, dir string) bool {
 	dir = path.Clean(dir)

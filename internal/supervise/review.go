@@ -10,18 +10,6 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
 
-// pending counts the changes of a sandbox that wait to be decided.
-func pending(ctx context.Context, sb *state.Sandbox) (count int, err error) {
-	for _, p := range review.Places(sb) {
-		n, err := review.Pending(ctx, p)
-		if err != nil {
-			return 0, err
-		}
-		count += n
-	}
-	return count, nil
-}
-
 // settleReviews finishes what an apply has left halfway, and lets the sandbox see the project's own files where
 // nothing is left to review. Nothing runs in it yet.
 func settleReviews(ctx context.Context, sb *state.Sandbox) error {

@@ -21,6 +21,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/failpoint"
 	"github.com/bailey-sandbox/bailey/internal/guestproto"
 	"github.com/bailey-sandbox/bailey/internal/policy"
+	"github.com/bailey-sandbox/bailey/internal/review"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/snapshot"
@@ -75,7 +76,7 @@ func Run(ctx context.Context, cfg Config, name string, ready func()) error {
 	}
 	if sb.Temporary && s.finished() {
 		// What somebody wants to review does not go with the sandbox.
-		if n, err := pending(context.WithoutCancel(ctx), sb); n > 0 || err != nil {
+		if n, err := review.Pending(context.WithoutCancel(ctx), sb); n > 0 || err != nil {
 			s.log.Warn("keeping the sandbox: it has changes to review", "changes", n, "error", err)
 			return nil
 		}
