@@ -20,7 +20,7 @@ import (
 
 // Config is what the command line gets from the process that it runs in.
 type Config struct {
-	// Self is the path of the running binary, which is executed again as the supervisor.
+	// Self is the path of the running binary, which is executed again, under the name bailey, as the supervisor and for other work.
 	Self string
 	// Arg0 is the name that the process was called by: as docker's plugin, bailey is spelled otherwise.
 	Arg0 string
@@ -36,7 +36,7 @@ type Config struct {
 func Main(ctx context.Context, args []string, cfg Config) int {
 	// The supervisor is on the path of every cold start: it does without the command tree.
 	if len(args) > 0 && args[0] == supervise.Verb {
-		return supervise.Main(args[1:], cfg.Backends)
+		return supervise.Main(cfg.Self, args[1:], cfg.Backends)
 	}
 	a := &app{cfg: cfg, Streams: cfg.Streams, program: program}
 	if dockerplugin.Started(cfg.Arg0, args) {

@@ -147,6 +147,7 @@ func (a *app) tryIn(ctx context.Context, name, command string) (*testResult, err
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, a.cfg.Self, "exec", name, "sh", "-c", "exec 2>&1; "+command)
+	cmd.Args[0] = program
 	cmd.Env = a.cfg.Environ
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &capped{&out, maxHistory}, a.Err

@@ -177,6 +177,7 @@ func (a *app) gitLog(ctx context.Context, dir string, o *scanOptions) ([]byte, e
 	}
 	args := append([]string{"run", "--rm", "--quiet", "--network", "none", "--credentials", "none", "shell", dir + ":ro", "--", "-c", `exec "$@"`, "git"}, leaks.LogArgs(dir, o.commits)...)
 	cmd := exec.CommandContext(ctx, a.cfg.Self, args...)
+	cmd.Args[0] = program
 	cmd.Env = a.cfg.Environ
 	var out, told bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &capped{&out, maxHistory}, &told

@@ -17,9 +17,9 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/state"
 )
 
-// Main is the whole life of a spawned supervisor: args are what follows Verb, the log goes to stderr, and
+// Main is the whole life of a spawned supervisor: self is the binary's path, args are what follows Verb, the log goes to stderr, and
 // the outcome of the start to the status pipe. It returns the process's exit code, which nobody waits for.
-func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int {
+func Main(self string, args []string, backends func(log *slog.Logger) []sandbox.Backend) int {
 	log := slog.New(slog.NewTextHandler(&bounded{os.Stderr, maxLog}, nil))
 	if len(args) != 2 {
 		log.Error("a supervisor is started by other commands: see bailey start --help")
@@ -31,7 +31,7 @@ func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int 
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := supervise(ctx, args[0], args[1], loan, log, backends, func() { tell(pipe, status{Ready: true}) })
+	err := supervise(ctx, self, args[0], args[1], loan, log, backends, func() { tell(pipe, status{Ready: true}) })
 	if err != nil {
 		log.Error("ended", "error", err)
 		tell(pipe, status{Error: api.NewError(err)}) // after ready the pipe is closed and this does nothing
@@ -40,7 +40,7 @@ func Main(args []string, backends func(log *slog.Logger) []sandbox.Backend) int 
 	return 0
 }
 
-func supervise(ctx context.Context, name, agentVersion string, loan secret.Loan, log *slog.Logger, backends func(*slog.Logger) []sandbox.Backend, ready func()) error {
+func supervise(ctx context.Context, self, name, agentVersion string, loan secret.Loan, log *slog.Logger, backends func(*slog.Logger) []sandbox.Backend, ready func()) error {
 	dirs, err := state.Locate(os.Getenv, os.Geteuid())
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func supervise(ctx context.Context, name, agentVersion string, loan secret.Loan,
 	if err != nil {
 		return err
 	}
-	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, AgentVersion: agentVersion, Loan: loan, Log: log}
+	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, AgentVersion: agentVersion, Loan: loan, Self: self, Log: log}
 	return Run(ctx, cfg, name, ready)
 }
 

@@ -38,6 +38,9 @@ func (s *supervisor) scan(ctx context.Context) {
 		return
 	case <-time.After(scanDelay):
 	}
+	if s.cfg.Self == "" {
+		return
+	}
 	for _, ws := range s.sb.Workspaces {
 		text, err := s.scanWorkspace(ctx, ws)
 		switch {
@@ -55,11 +58,8 @@ func (s *supervisor) scan(ctx context.Context) {
 
 // scanWorkspace returns a sentence, or "" where nothing can be read.
 func (s *supervisor) scanWorkspace(ctx context.Context, ws state.Workspace) (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, self, "scan", "--json", "--git-log", "-", ws.Path)
+	cmd := exec.CommandContext(ctx, s.cfg.Self, "scan", "--json", "--git-log", "-", ws.Path)
+	cmd.Args[0] = "bailey"
 	cmd.Stdin = bytes.NewReader(s.gitLog(ctx, ws.Path))
 	var out bytes.Buffer
 	cmd.Stdout = &out

@@ -40,6 +40,7 @@ type Config struct {
 	Agents       []agent.Agent // the user's own
 	AgentVersion string        // exact, already in the agent cache; "" for an agent without a package
 	Loan         secret.Loan   // what the command line lends for this run
+	Self         string        // the binary's path, which looks for secrets in a process of its own; "" looks for none
 	Log          *slog.Logger
 }
 

@@ -76,7 +76,7 @@ func stopAll(t *testing.T, env *testscript.Env) {
 		cmd.Args[0] = "bailey"
 		cmd.Env = env.Vars
 		if out, err := cmd.CombinedOutput(); err != nil && !strings.Contains(string(out), "damaged") {
-			t.Logf("cannot stop %s: %v\n%s", filepath.Base(dir), err, out)
+			t.Errorf("cannot stop %s: %v\n%s", filepath.Base(dir), err, out)
 		}
 	}
 }
