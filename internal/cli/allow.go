@@ -16,12 +16,14 @@ import (
 )
 
 type grantOptions struct {
-	verdict policy.Verdict
-	sandbox string
-	global  bool
-	remove  bool
-	methods []string
-	why     string
+	verdict   policy.Verdict
+	sandbox   string
+	global    bool
+	remove    bool
+	methods   []string
+	push      []string
+	workflows bool
+	why       string
 }
 
 func newAllow(a *app) *cobra.Command {
@@ -37,6 +39,7 @@ Rules for every sandbox are kept in rules.json beside config.yaml, which stays a
 	cmd.Example = `  bailey allow pypi.org "*.pythonhosted.org"
   bailey allow --sandbox night --method GET api.github.com
   bailey allow tcp:github.com:22
+  bailey allow --push "acme/shop:bailey/**" github.com
   bailey allow --why "the design team's mock-ups" figma.com
   bailey allow --rm pypi.org`
 	return cmd
@@ -76,6 +79,10 @@ func newGrant(a *app, o *grantOptions) *cobra.Command {
 	fs.BoolVarP(&o.global, "global", "g", false, "for every sandbox, also those to come")
 	fs.BoolVar(&o.remove, "rm", false, "take back what was given so")
 	fs.StringSliceVarP(&o.methods, "method", "X", nil, "only for requests with this `METHOD`; repeat for more")
+	if o.verdict == policy.Allow {
+		fs.StringSliceVar(&o.push, "push", nil, "only for git's pushes to `REPO:BRANCH`, such as acme/shop:fix-*, or REPO:tags/TAG; +BRANCH may be rewritten and deleted too")
+		fs.BoolVar(&o.workflows, "workflows", false, "the pushes may change .github/workflows and its like")
+	}
 	fs.StringVar(&o.why, "why", "", "what the rule is for, in a `TEXT` of one line that the agent may see")
 	return cmd
 }
@@ -87,7 +94,7 @@ func (o *grantOptions) entries(args []string) ([]policy.Entry, error) {
 		r, err := policy.ParseText(text, o.verdict, "")
 		if err == nil {
 			e := r.Entry()
-			e.Methods, e.Why = o.methods, o.why
+			e.Methods, e.Push, e.Workflows, e.Why = o.methods, o.push, o.workflows, o.why
 			r, err = e.Rule(o.verdict, "")
 		}
 		if err != nil {

@@ -181,7 +181,7 @@ func (a *app) showChecked(c checked, asJSON bool) error {
 
 // parseRequest reads a URL, or HOST[:PORT].
 func parseRequest(text, method string) (policy.Request, error) {
-	host, port, path := text, "", ""
+	host, port, path, query := text, "", "", ""
 	if strings.Contains(text, "://") {
 		u, err := url.Parse(text)
 		if err != nil || u.Hostname() == "" {
@@ -192,7 +192,7 @@ func parseRequest(text, method string) (policy.Request, error) {
 			return policy.Request{}, fmt.Errorf("cannot judge a URL of the kind %q: write HOST:PORT", u.Scheme)
 		}
 		host, port, path = u.Hostname(), cmp.Or(u.Port(), usual), cmp.Or(u.EscapedPath(), "/")
-		method = cmp.Or(method, "GET")
+		query, method = u.RawQuery, cmp.Or(method, "GET")
 	} else if i := strings.LastIndex(text, ":"); i >= 0 && (strings.Count(text, ":") == 1 || strings.HasSuffix(text[:i], "]")) {
 		host, port = text[:i], text[i+1:]
 	}
@@ -200,7 +200,7 @@ func parseRequest(text, method string) (policy.Request, error) {
 	if err != nil || n == 0 {
 		return policy.Request{}, fmt.Errorf("%q is not a port", port)
 	}
-	req := policy.Request{Port: uint16(n), Method: method, Path: path}
+	req := policy.Request{Port: uint16(n), Method: method, Path: path, Push: policy.PushIn(path, query)}
 	if method != "" && path == "" {
 		req.Path = "/"
 	}

@@ -2,10 +2,8 @@ package egress
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/cgi"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -126,36 +124,6 @@ real = socket.getaddrinfo
 socket.getaddrinfo = lambda h, *a, **k: real('127.0.0.1', *a, **k)
 print(urllib.request.urlopen('https://good.test:%d/').read().decode())`, port)
 	if got := run(t, []string{"SSL_CERT_FILE=" + bundle}, "python3", "-c", script); got != "hello\n" {
-		t.Errorf("%q", got)
-	}
-}
-
-func TestGitThroughInspection(t *testing.T) {
-	backend := run(t, nil, "git", "--exec-path")
-	root := t.TempDir()
-	run(t, nil, "git", "init", "-q", "--bare", filepath.Join(root, "a.git"))
-	run(t, nil, "git", "-C", filepath.Join(root, "a.git"), "config", "http.receivepack", "true")
-	w := newWeb(t)
-	server := &cgi.Handler{Path: filepath.Join(strings.TrimSpace(backend), "git-http-backend"), Stderr: io.Discard,
-		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"}}
-	port, bundle := w.inside(server.ServeHTTP)
-	env := []string{"GIT_SSL_CAINFO=" + bundle, "GIT_CONFIG_COUNT=3",
-		"GIT_CONFIG_KEY_0=http.curloptResolve", fmt.Sprintf("GIT_CONFIG_VALUE_0=good.test:%d:127.0.0.1", port),
-		"GIT_CONFIG_KEY_1=user.name", "GIT_CONFIG_VALUE_1=ada", "GIT_CONFIG_KEY_2=user.email", "GIT_CONFIG_VALUE_2=ada@a.test"}
-	url := fmt.Sprintf("https://good.test:%d/a.git", port)
-	tree := filepath.Join(t.TempDir(), "tree")
-	run(t, env, "git", "clone", "-q", url, tree)
-	large := make([]byte, 3<<20) // pushed in chunks
-	for i := range large {
-		large[i] = byte(i * i >> 7)
-	}
-	if err := os.WriteFile(filepath.Join(tree, "file"), large, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run(t, env, "git", "-C", tree, "add", "file")
-	run(t, env, "git", "-C", tree, "commit", "-qm", "one")
-	run(t, env, "git", "-C", tree, "push", "-q", "origin", "HEAD:main")
-	if got := run(t, env, "git", "ls-remote", url, "main"); !strings.HasSuffix(got, "refs/heads/main\n") {
 		t.Errorf("%q", got)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/audit"
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/egress/framing"
+	"github.com/bailey-sandbox/bailey/internal/gitpush"
 	"github.com/bailey-sandbox/bailey/internal/policy"
 )
 
@@ -128,6 +129,13 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if most := min(maxRequests, h.s.maxFlows()); decision.Verdict == policy.Allow && open > most {
 		status, decision = http.StatusServiceUnavailable, policy.Decision{Reason: fmt.Sprintf("the sandbox already has %d requests open", most)}
 	}
+	req := h.asked(r)
+	var push *gitpush.Push
+	if decision.Verdict == policy.Allow && req.Push != nil && r.Method == http.MethodPost {
+		if decision, push = h.judgePush(r, req); decision.Verdict == policy.Allow {
+			defer r.Body.Close()
+		}
+	}
 	exchange, err := h.credentials(r)
 	var refused *credential.Refusal
 	if errors.As(err, &refused) && decision.Verdict == policy.Allow {
@@ -146,6 +154,8 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch err := h.s.record(e); {
 	case err != nil:
 		writeError(w, r, http.StatusBadGateway, "bailey cannot record its decision about this request, and does not pass on what is not recorded", "")
+	case decision.Verdict != policy.Allow && req.Push != nil:
+		refusePush(w, r, push, status, decision.Reason, decision.Cure)
 	case decision.Verdict != policy.Allow:
 		writeError(w, r, status, decision.Reason, decision.Cure)
 	default:
@@ -185,8 +195,7 @@ func (h *requests) judge(r *http.Request) (status int, d policy.Decision) {
 	if status, reason := checkRequest(r, h.f.target, h.scheme); status != 0 {
 		return status, policy.Decision{Reason: reason}
 	}
-	req := h.f.target
-	req.Method, req.Path = r.Method, r.URL.EscapedPath()
+	req := h.asked(r)
 	if !h.decision.Denies() {
 		return http.StatusForbidden, h.approve(r, req)
 	}
@@ -196,6 +205,13 @@ func (h *requests) judge(r *http.Request) (status int, d policy.Decision) {
 		return http.StatusServiceUnavailable, d
 	}
 	return http.StatusForbidden, d
+}
+
+// asked is what r asks for.
+func (h *requests) asked(r *http.Request) policy.Request {
+	req := h.f.target
+	req.Method, req.Path, req.Push = r.Method, r.URL.EscapedPath(), pushOf(r)
+	return req
 }
 
 func (h *requests) event(r *http.Request, d policy.Decision) audit.Event {
@@ -236,6 +252,9 @@ func (h *requests) rewrite(r *httputil.ProxyRequest) {
 	r.Out.Host = canonicalHost(r.In.Host, h.f.target)
 	r.Out.Trailer = r.In.Trailer // filled when the body has ended
 	delete(r.Out.Header, "Host")
+	if pushOf(r.In) != nil {
+		r.Out.Header.Del("Accept-Encoding") // askForWhole reads the answer
+	}
 	// Behind an upgrade nothing is judged, and in HTTP/2 over cleartext more requests would follow. Upgrades
 	// are the client's wish only; without, it gets an ordinary answer.
 	if !strings.EqualFold(r.Out.Header.Get("Upgrade"), "websocket") {
@@ -257,6 +276,7 @@ func (h *requests) RoundTrip(r *http.Request) (*http.Response, error) {
 // cleanResponse takes away what would lead the client around us.
 func cleanResponse(r *http.Response) error {
 	r.Header.Del("Alt-Svc")
+	askForWhole(r)
 	return nil
 }
 

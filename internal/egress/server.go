@@ -80,6 +80,7 @@ type Server struct {
 	taught  atomic.Int64 // of them, those that are refused and are told so
 	// Requests that are open now, and what they may hold of long heads together.
 	requests atomic.Int64
+	pushes   atomic.Int64
 	heads    framing.Budget
 	open     registry
 	ahead    ahead

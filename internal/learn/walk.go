@@ -94,7 +94,7 @@ func (w *walk) decision(e audit.Event) (decision, bool) {
 	d.req = target
 	switch {
 	case e.Kind == audit.KindRequest:
-		d.req.Method, d.req.Path = e.Method, e.Path
+		d.req.Method, d.req.Path, d.req.Push = e.Method, e.Path, policy.PushIn(e.Path, "")
 		if len(w.flows) >= maxFlows {
 			clear(w.flows) // those of runs that were killed
 		}

@@ -11,22 +11,24 @@ import (
 
 // Entry is a rule as files and sockets have it. What it says is judged by Rule.
 type Entry struct {
-	Host     string   `yaml:"host" json:"host,omitempty"`
-	CIDR     string   `yaml:"cidr" json:"cidr,omitempty"` // instead of Host
-	Port     int      `yaml:"port" json:"port,omitempty"`
-	Ports    []int    `yaml:"ports" json:"ports,omitempty"` // instead of Port
-	Protocol string   `yaml:"protocol" json:"protocol,omitempty"`
-	TLS      string   `yaml:"tls" json:"tls,omitempty"`
-	Methods  []string `yaml:"methods" json:"methods,omitempty"`
-	Paths    []string `yaml:"paths" json:"paths,omitempty"`
-	Private  bool     `yaml:"private" json:"private,omitempty"`
-	Why      string   `yaml:"why" json:"why,omitempty"` // what the rule is for, in its writer's words
+	Host      string   `yaml:"host" json:"host,omitempty"`
+	CIDR      string   `yaml:"cidr" json:"cidr,omitempty"` // instead of Host
+	Port      int      `yaml:"port" json:"port,omitempty"`
+	Ports     []int    `yaml:"ports" json:"ports,omitempty"` // instead of Port
+	Protocol  string   `yaml:"protocol" json:"protocol,omitempty"`
+	TLS       string   `yaml:"tls" json:"tls,omitempty"`
+	Methods   []string `yaml:"methods" json:"methods,omitempty"`
+	Paths     []string `yaml:"paths" json:"paths,omitempty"`
+	Push      []string `yaml:"push" json:"push,omitempty"` // instead of Methods and Paths
+	Workflows bool     `yaml:"workflows" json:"workflows,omitempty"`
+	Private   bool     `yaml:"private" json:"private,omitempty"`
+	Why       string   `yaml:"why" json:"why,omitempty"` // what the rule is for, in its writer's words
 }
 
 // Rule returns the rule that e writes down. The error says everything that is wrong with it.
 func (e Entry) Rule(v Verdict, origin string) (Rule, error) {
 	r := Rule{Verdict: v, Origin: origin, Private: e.Private, Why: e.Why}
-	errs := []error{e.address(&r), e.ports(&r), e.requests(&r), checkWhy(e.Why)}
+	errs := []error{e.address(&r), e.ports(&r), e.requests(&r), e.pushes(&r), checkWhy(e.Why)}
 	switch e.Protocol {
 	case "", "http":
 	case "tcp":
@@ -125,7 +127,7 @@ func checkWhy(why string) error {
 
 // Entry returns r as Entry.Rule reads it.
 func (r Rule) Entry() Entry {
-	e := Entry{Methods: r.Methods, Paths: r.Paths, Why: r.Why, Private: r.Private && r.Verdict == Allow && !r.ownPrivate()}
+	e := Entry{Methods: r.Methods, Paths: r.Paths, Push: r.Push, Workflows: r.Workflows, Why: r.Why, Private: r.Private && r.Verdict == Allow && !r.ownPrivate()}
 	switch {
 	case !r.Net.IsValid():
 		e.Host = r.Host.String()

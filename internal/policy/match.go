@@ -40,7 +40,7 @@ func (p *Policy) match(req Request) matches {
 			m.otherPort = r
 		case req.Host == "" && !r.opens(req.Addr):
 			m.shut = r
-		case req.Method != "" && !r.allowsRequest(req.Method, path, clear):
+		case req.Method != "" && !r.allowsRequest(req, path, clear):
 			m.otherRequest = r
 		default:
 			m.private = m.private || r.Private
@@ -98,7 +98,7 @@ func (r *Rule) known() bool {
 }
 
 // limited says whether r is only about some of the requests on a connection.
-func (r *Rule) limited() bool { return len(r.Methods)+len(r.Paths) > 0 }
+func (r *Rule) limited() bool { return len(r.Methods)+len(r.Paths)+len(r.Push) > 0 }
 
 func (r *Rule) breadth() int {
 	switch {
@@ -113,8 +113,11 @@ func (r *Rule) breadth() int {
 }
 
 // allowsRequest takes both as they are: a server that reads them more generously is asked nothing.
-func (r *Rule) allowsRequest(method, path string, clear bool) bool {
-	if len(r.Methods) > 0 && !slices.Contains(r.Methods, method) {
+func (r *Rule) allowsRequest(req Request, path string, clear bool) bool {
+	if req.Push != nil {
+		return r.allowsPush(req.Push)
+	}
+	if len(r.Push) > 0 || len(r.Methods) > 0 && !slices.Contains(r.Methods, req.Method) {
 		return false
 	}
 	return len(r.Paths) == 0 || clear && slices.ContainsFunc(r.Paths, func(glob string) bool { return matchPath(glob, path) })

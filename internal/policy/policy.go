@@ -87,6 +87,9 @@ func (p *Policy) Decide(req Request) Decision {
 	}
 	d := Decision{policy: p, req: req}
 	unspoken := p.unspoken(req)
+	if req.Push != nil {
+		unspoken = Deny // a default names no branch
+	}
 	switch {
 	case m.allow != nil:
 		d.Verdict, d.Rule, d.Why, d.Private = Allow, m.allow.String(), m.allow.Why, m.private

@@ -16,12 +16,15 @@ type Request struct {
 	Port   uint16
 	Method string // of an HTTP request; "" while only the connection is judged
 	Path   string // as it was sent, with its escapes; what follows a question mark is not judged
+	Push   *Push  // what it would push with git; nil for other requests
 }
 
 // String returns host:port, or only the host when no port is asked for, with the method before it. A method
 // that is none of the usual kind, and the path, are the sandbox's own words and are left out.
 func (r Request) String() string {
 	switch {
+	case r.Push != nil:
+		return r.Push.String() + " on " + r.connection()
 	case r.Method == "":
 		return r.connection()
 	case !plainMethod(r.Method):
@@ -83,7 +86,14 @@ func (r Request) cure(p *Policy, like Rule) string {
 	if p != nil && p.Sandbox != "" {
 		command += "--sandbox " + p.Sandbox + " "
 	}
-	if plainMethod(r.Method) {
+	switch {
+	case r.Push != nil:
+		push := r.Push.cure()
+		if push == "" {
+			return ""
+		}
+		command += push
+	case plainMethod(r.Method):
 		command += "--method " + r.Method + " "
 	}
 	text := like.String()

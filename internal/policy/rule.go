@@ -51,18 +51,20 @@ const (
 
 // Rule is one line of a policy: hosts, what may be done there, and a verdict. The zero Rule matches nothing.
 type Rule struct {
-	Host     hostname.Pattern
-	Net      netip.Prefix // addresses, instead of Host
-	Ports    []uint16     // sorted; empty is 80 and 443 for a rule that allows, every port for one that denies
-	Methods  []string     // upper case; empty is every one
-	Paths    []string     // globs; empty is every one
-	Protocol Protocol
-	TLS      TLS
-	Verdict  Verdict
-	Private  bool   // Host may lead to the host's own network; Net is in it
-	Profile  string // that it belongs to, "" for none
-	Origin   string // who wrote it: "built-in: claude", "--allow", "config.yaml:12"
-	Why      string // what it is for, "" when nobody said
+	Host      hostname.Pattern
+	Net       netip.Prefix // addresses, instead of Host
+	Ports     []uint16     // sorted; empty is 80 and 443 for a rule that allows, every port for one that denies
+	Methods   []string     // upper case; empty is every one
+	Paths     []string     // globs; empty is every one
+	Push      []string     // REPOSITORY:[+]REF, globs: what git may push, and nothing else; + allows to rewrite or delete
+	Protocol  Protocol
+	TLS       TLS
+	Verdict   Verdict
+	Private   bool   // Host may lead to the host's own network; Net is in it
+	Workflows bool   // Push may change what the forge itself runs
+	Profile   string // that it belongs to, "" for none
+	Origin    string // who wrote it: "built-in: claude", "--allow", "config.yaml:12"
+	Why       string // what it is for, "" when nobody said
 }
 
 // HostAlias is the name under which a sandbox reaches services on the host's own loopback address. A rule
@@ -116,10 +118,12 @@ func (r *Rule) check() error {
 	switch {
 	case r.Verdict == Deny && (r.Protocol != HTTP || r.TLS != Inspect):
 		return fmt.Errorf("a rule that denies is about every protocol: leave protocol and tls away")
+	case r.Verdict == Deny && len(r.Push) > 0:
+		return fmt.Errorf("push is what a rule allows: without one nothing can be pushed")
 	case r.Protocol == TCP && r.TLS == Tunnel:
 		return fmt.Errorf("tcp carries everything unread: leave the tunnel away")
 	case r.limited() && (r.Protocol == TCP || r.TLS == Tunnel):
-		return fmt.Errorf("methods and paths cannot be seen in what is carried unread: leave them, or tcp and tunnel, away")
+		return fmt.Errorf("methods, paths and pushes cannot be seen in what is carried unread: leave them, or tcp and tunnel, away")
 	case r.Protocol == TCP && len(r.Ports) == 0:
 		return fmt.Errorf("a tcp rule needs a port: write %sHOST:PORT", tcpPrefix)
 	}
@@ -235,9 +239,19 @@ func (r Rule) String() string {
 		separator = ","
 	}
 	if r.limited() {
-		b.WriteString(" (" + strings.Join(slices.Concat(r.Methods, r.Paths), " ") + ")")
+		b.WriteString(" (" + strings.Join(slices.Concat(r.Methods, r.Paths, r.pushed()), " ") + ")")
 	}
 	return b.String()
+}
+
+func (r *Rule) pushed() []string {
+	switch {
+	case len(r.Push) == 0:
+		return nil
+	case r.Workflows:
+		return slices.Concat([]string{"push"}, r.Push, []string{"workflows"})
+	}
+	return slices.Concat([]string{"push"}, r.Push)
 }
 
 func (r *Rule) host() string {

@@ -113,6 +113,7 @@ func TestRealClients(t *testing.T) {
 	}
 	u.write("src/shop/world.crt", string(world.PEM()))
 	u.box(flags...)
+	u.must("allow", "--sandbox", "box", "--push", "git/lab:*", "host.bailey.internal:"+inspected.port)
 	preamble := func(o *origin) string {
 		return fmt.Sprintf("export PORT=%s URL=https://host.bailey.internal:%[1]s/ NODE_PATH=%s/node_modules\nPATH=$PATH:%[2]s/node_modules/@oven/bun-linux-x64/bin:%[2]s/node_modules/@deno/linux-x64-glibc\n", o.port, modules)
 	}

@@ -58,12 +58,14 @@ func TestGitPushesWithoutTheToken(t *testing.T) {
 	script := "export GIT_TERMINAL_PROMPT=0; rm -rf tree && git clone -q https://host.bailey.internal:" + port + "/git/lab.git tree && cd tree && cat file && git checkout -qb two && " +
 		"git -c user.name=ada -c user.email=ada@lab.test commit -q --allow-empty -m two && git -c http.version=HTTP/1.1 push -q origin HEAD && git ls-remote --heads origin"
 	u.box("--allow", "host.bailey.internal:"+port)
+	u.must("allow", "--sandbox", "box", "--push", "git/lab:two", "host.bailey.internal:"+port)
 	if got := u.inside("box", script); strings.Contains(got, "refs/heads/two") || strings.Contains(got, "REACHED") {
 		t.Fatalf("without the secret: %s", got)
 	}
 	u.must("rm", "-f", "box")
 	u.keepSecret("--host", "host.bailey.internal:"+port, "--as", "basic", "server")
 	u.box("--allow", "host.bailey.internal:"+port)
+	u.must("allow", "--sandbox", "box", "--push", "git/lab:two", "host.bailey.internal:"+port)
 	if got := u.inside("box", script); !strings.Contains(got, "refs/heads/two") || !strings.Contains(got, "REACHED") {
 		t.Errorf("with the secret: %s", got)
 	}
