@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -29,6 +30,14 @@ type Config struct {
 	Backends func(log *slog.Logger) []sandbox.Backend
 	Environ  []string
 	Streams  Streams
+}
+
+// again is this program with other arguments, as the user would run it.
+func (a *app) again(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, a.cfg.Self, args...)
+	cmd.Args[0] = program
+	cmd.Env = a.cfg.Environ
+	return cmd
 }
 
 // Main runs one command line, without the program's name, and returns the exit code. When ctx ends, what
@@ -85,7 +94,7 @@ workspace that you name, a toolchain, and the network hosts that you allow. Noth
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		newRun(a), newCreate(a), newStart(a), newStop(a), newRestart(a), newPause(a), newUnpause(a), newRm(a), newPrune(a),
-		newLs(a), newInspect(a), newLogs(a), newAttach(a), newExec(a), newCp(a), newDiff(a), newApply(a), newDiscard(a), newSnapshot(a), newRestore(a), newFork(a), newCompare(a), newPush(a), newPr(a), newWait(a), newStats(a),
+		newLs(a), newInspect(a), newLogs(a), newAttach(a), newExec(a), newCp(a), newDiff(a), newApply(a), newDiscard(a), newSnapshot(a), newRestore(a), newFork(a), newCompare(a), newPush(a), newPr(a), newTake(a), newWait(a), newStats(a),
 		newAllow(a), newDeny(a), newApprovals(a), newPolicy(a), newSecret(a), newLogin(a), newScan(a), newDoctor(a), newVersion(a), newDockerPlugin(a),
 	)
 	root.AddCommand(newForeign()...)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -146,9 +145,7 @@ func (a *app) tryIn(ctx context.Context, name, command string) (*testResult, err
 	if err := a.start(ctx, sb); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, a.cfg.Self, "exec", name, "sh", "-c", "exec 2>&1; "+command)
-	cmd.Args[0] = program
-	cmd.Env = a.cfg.Environ
+	cmd := a.again(ctx, "exec", name, "sh", "-c", "exec 2>&1; "+command)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &capped{&out, maxHistory}, a.Err
 	begun := time.Now()

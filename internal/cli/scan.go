@@ -176,9 +176,7 @@ func (a *app) gitLog(ctx context.Context, dir string, o *scanOptions) ([]byte, e
 		return nil, nil
 	}
 	args := append([]string{"run", "--rm", "--quiet", "--network", "none", "--credentials", "none", "shell", dir + ":ro", "--", "-c", `exec "$@"`, "git"}, leaks.LogArgs(dir, o.commits)...)
-	cmd := exec.CommandContext(ctx, a.cfg.Self, args...)
-	cmd.Args[0] = program
-	cmd.Env = a.cfg.Environ
+	cmd := a.again(ctx, args...)
 	var out, told bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &capped{&out, maxHistory}, &told
 	if err := cmd.Run(); err != nil {
