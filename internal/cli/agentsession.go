@@ -194,8 +194,8 @@ func (a *app) awaitRemoval(ctx context.Context, sb *state.Sandbox) {
 	if err == nil {
 		_ = lock.Unlock()
 	}
-	if n := undecided(ctx, sb); n > 0 {
-		a.note("%s is kept, as %d changes wait for your review: bailey diff %s", sb.Name, n, sb.Name)
+	if why := undecided(ctx, sb); why != "" {
+		a.note("%s is kept, for your review: %s: bailey diff %s", sb.Name, why, sb.Name)
 		return
 	}
 	a.note("the sandbox %s was not removed; see %s", sb.Name, sb.Dir)

@@ -106,8 +106,8 @@ func (a *app) rm(ctx context.Context, sb *state.Sandbox, force bool) error {
 		return sandbox.WithHint(fmt.Errorf("cannot remove %s: it is running", sb.Name), "bailey rm -f "+sb.Name)
 	}
 	if !force {
-		if n := undecided(ctx, sb); n > 0 {
-			return sandbox.WithHint(fmt.Errorf("cannot remove %s: %d of its changes were never applied", sb.Name, n), "bailey diff "+sb.Name+", or bailey rm -f "+sb.Name)
+		if why := undecided(ctx, sb); why != "" {
+			return sandbox.WithHint(fmt.Errorf("cannot remove %s: %s", sb.Name, why), "bailey diff "+sb.Name+", or bailey rm -f "+sb.Name)
 		}
 	}
 	if held {
@@ -148,8 +148,8 @@ func (a *app) prune(ctx context.Context, force, dry bool) error {
 		if held, _, err := e.Sandbox.Locked(); err != nil || held {
 			continue
 		}
-		if n := undecided(ctx, e.Sandbox); n > 0 {
-			a.note("%s is kept: %d of its changes were never applied", e.Name, n)
+		if why := undecided(ctx, e.Sandbox); why != "" {
+			a.note("%s is kept: %s", e.Name, why)
 			continue
 		}
 		names = append(names, e.Name)
@@ -169,11 +169,15 @@ func (a *app) prune(ctx context.Context, force, dry bool) error {
 	return errors.Join(err, store.Sweep())
 }
 
-// undecided counts the changes of a sandbox that wait to be applied. One that cannot be read has none that anybody
-// could apply.
-func undecided(ctx context.Context, sb *state.Sandbox) int {
-	count, _ := review.Pending(ctx, sb)
-	return count
+// undecided says what a sandbox has that waits to be applied, "" for nothing. What cannot be read may be anything.
+func undecided(ctx context.Context, sb *state.Sandbox) string {
+	switch n, err := review.Pending(ctx, sb); {
+	case err != nil:
+		return fmt.Sprintf("what it has changed cannot be read: %v", err)
+	case n > 0:
+		return fmt.Sprintf("%d of its changes were never applied", n)
+	}
+	return ""
 }
 
 // confirm asks the person at the terminal. Where there is none, the answer is no; command does without one.

@@ -370,8 +370,22 @@ func TestWhatWaitsForReviewIsNotThrownAway(t *testing.T) {
 	u := newUser(t)
 	u.repository()
 	flags := []string{"run", "--rm", "--review", "--network", "none", "--credentials", "none", "--name"}
-	if out := u.bailey(append(flags, "kept", "shell", ".", "--", "-c", "echo x > new")...); out.code != 0 || !strings.Contains(out.stderr, "kept is kept, as 1 changes wait") {
+	if out := u.bailey(append(flags, "kept", "shell", ".", "--", "-c", "echo x > new")...); out.code != 0 || !strings.Contains(out.stderr, "kept is kept, for your review: 1 of its changes were never applied") {
 		t.Errorf("%+v", out)
+	}
+	// What cannot be read may be anything: here, which version of the files it started from.
+	bases := filepath.Join(u.sandboxDir("kept"), "review-0", "bases.jsonl")
+	if err := os.MkdirAll(bases, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out := u.bailey("rm", "kept"); out.code != 125 || !strings.Contains(out.stderr, "what it has changed cannot be read") {
+		t.Errorf("with an unreadable record: %+v", out)
+	}
+	if out := u.bailey("prune", "-f"); !strings.Contains(out.stderr, "what it has changed cannot be read") {
+		t.Errorf("with an unreadable record: %+v", out)
+	}
+	if err := os.Remove(bases); err != nil {
+		t.Fatal(err)
 	}
 	if out := u.bailey("rm", "kept"); out.code != 125 || !strings.Contains(out.stderr, "1 of its changes were never applied") {
 		t.Errorf("%+v", out)
