@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -184,5 +185,69 @@ func TestPackAndUnpackAreInverse(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(to, "tree", name)); err != nil || string(got) != want {
 			t.Errorf("%s reads %q, %v", name, got, err)
 		}
+	}
+}
+
+// TestUnpackNeverLeavesTheDirectoryInARace copies into a project whose agent exchanges the directories in it with links
+// out of it, without end. The control writes as programs usually do.
+func TestUnpackNeverLeavesTheDirectoryInARace(t *testing.T) {
+	rounds := 2000
+	if text, ok := os.LookupEnv("BAILEY_RACE_ROUNDS"); ok { // more of them in long runs
+		var err error
+		if rounds, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parent := t.TempDir()
+	dir, outside := filepath.Join(parent, "dir"), filepath.Join(parent, "outside")
+	for _, d := range []string{filepath.Join(dir, "a"), outside} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(outside, filepath.Join(parent, "link")); err != nil {
+		t.Fatal(err)
+	}
+	swap := func() {
+		_ = os.Rename(filepath.Join(dir, "a"), filepath.Join(parent, "a"))
+		_ = os.Rename(filepath.Join(parent, "link"), filepath.Join(dir, "a"))
+		_ = os.Rename(filepath.Join(dir, "a"), filepath.Join(parent, "link"))
+		_ = os.Rename(filepath.Join(parent, "a"), filepath.Join(dir, "a"))
+	}
+	stop, stopped := make(chan struct{}), make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				stopped <- n
+				return
+			default:
+				swap()
+			}
+		}
+	}()
+	var written, refused, naive int
+	for range rounds {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unpack(root, archive(t, file("a/copied"))); err == nil {
+			written++
+		} else {
+			refused++
+		}
+		_ = root.Close()
+		if err := os.WriteFile(filepath.Join(dir, "a", "naive"), nil, 0o600); err == nil && os.Remove(filepath.Join(outside, "naive")) == nil {
+			naive++
+		}
+	}
+	close(stop)
+	t.Logf("%d exchanges; copied %d times: %d in place, %d refused; the control wrote outside %d times", <-stopped, rounds, written, refused, naive)
+	if _, err := os.Lstat(filepath.Join(outside, "copied")); err == nil {
+		t.Error("it was written outside")
+	}
+	if naive == 0 || written == 0 || refused == 0 {
+		t.Error("the window was not hit: this shows nothing")
 	}
 }

@@ -50,6 +50,20 @@ func (b *bench) read() *Review {
 	return r
 }
 
+// rounds is how often a race is run.
+func rounds(t *testing.T) int {
+	t.Helper()
+	text, ok := os.LookupEnv("BAILEY_RACE_ROUNDS")
+	if !ok {
+		return 500
+	}
+	n, err := strconv.Atoi(text) // more of them in long runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // summary is one word for each item: its path, with ! where it cannot be applied and & where it was joined.
 func summary(r *Review) string {
 	var all []string
@@ -268,11 +282,7 @@ func TestAnAgentThatKeepsWriting(t *testing.T) {
 	}()
 	defer func() { close(stop); <-done }()
 	conflicts, applied := 0, 0
-	rounds, err := strconv.Atoi(os.Getenv("BAILEY_RACE_ROUNDS")) // more of them in long runs
-	if err != nil {
-		rounds = 2000
-	}
-	for range rounds {
+	for range rounds(t) {
 		r := b.read()
 		i := slices.IndexFunc(r.Items, func(i Item) bool { return i.Path == "f" })
 		if i < 0 || r.Items[i].New.Kind == changes.Unreadable {
