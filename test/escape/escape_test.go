@@ -14,7 +14,7 @@ func backends() []string { return []string{"namespace"} }
 
 // cases lists all attacks, by group.
 func cases() []attack {
-	return slices.Concat(kernelCases(), leakCases(), projectCases(), guardCases(), fileCases(), closedCases(), bombCases(), networkCases(), credentialCases())
+	return slices.Concat(kernelCases(), leakCases(), projectCases(), guardCases(), fileCases(), reviewCases(), closedCases(), bombCases(), networkCases(), credentialCases())
 }
 
 func TestAttacks(t *testing.T) {
