@@ -69,27 +69,76 @@ func Hunks(before, after string) []Hunk {
 	return hunks
 }
 
-// Pick is before with those of its hunks that keep says.
-func Pick(before string, hunks []Hunk, keep func(i int) bool) string {
+// Pick is before with hunks of it, in their order. It fails where they are those of another text. What is common to two
+// of them, as to parts of one, may stand in both.
+func Pick(before string, hunks []Hunk) (string, bool) {
 	lines := splitLines(before)
 	var b strings.Builder
 	at := 0 // lines of before that are done
-	for i, h := range hunks {
-		start := h.OldStart - 1
-		for _, l := range lines[at:start] {
-			b.WriteString(l)
+	for _, h := range hunks {
+		old := h.OldStart - 1
+		for ; at < min(old, len(lines)); at++ {
+			b.WriteString(lines[at])
 		}
-		at = start + h.OldLines
 		for _, l := range h.Lines {
-			if l.Op == ' ' || (l.Op == '+') == keep(i) {
+			if l.Op == '+' {
 				b.WriteString(l.Text)
+				continue
 			}
+			if old < 0 || old >= len(lines) || lines[old] != l.Text || old < at && l.Op == '-' {
+				return "", false
+			}
+			if old == at {
+				at++
+				if l.Op == ' ' {
+					b.WriteString(l.Text)
+				}
+			}
+			old++
 		}
 	}
 	for _, l := range lines[at:] {
 		b.WriteString(l)
 	}
-	return b.String()
+	return b.String(), true
+}
+
+// Split is the hunk in its smallest parts, each with what is around it.
+func (h Hunk) Split() []Hunk {
+	var parts []Hunk
+	old, now := h.OldStart, h.NewStart // of the line that is looked at
+	start := 0                         // the first line that no edit has passed
+	for i := 0; i < len(h.Lines); {
+		if h.Lines[i].Op == ' ' {
+			i, old, now = i+1, old+1, now+1
+			continue
+		}
+		lead := max(start, i-Context)
+		part := Hunk{OldStart: old - (i - lead), NewStart: now - (i - lead)}
+		for ; i < len(h.Lines) && h.Lines[i].Op != ' '; i++ {
+			if h.Lines[i].Op == '-' {
+				old++
+			} else {
+				now++
+			}
+		}
+		start = i
+		trail := i
+		for trail < len(h.Lines) && h.Lines[trail].Op == ' ' && trail-i < Context {
+			trail++
+		}
+		part.Lines = h.Lines[lead:trail]
+		for _, l := range part.Lines {
+			if l.Op != '+' {
+				part.OldLines++
+			}
+			if l.Op != '-' {
+				part.NewLines++
+			}
+		}
+		parts = append(parts, part)
+	}
+	return parts
 }
 
 // Merge joins two edits of base. It fails where they touch the same lines, or lines beside each other, in

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,22 +54,76 @@ func TestHunksLeadFromOneTextToTheOther(t *testing.T) {
 		before := text(r)
 		after := edit(r, edit(r, before))
 		hunks := Hunks(before, after)
-		if got := Pick(before, hunks, func(int) bool { return true }); got != after {
-			t.Fatalf("%d: all hunks make %q of %q, not %q", i, got, before, after)
+		var parts []Hunk
+		for _, h := range hunks {
+			parts = append(parts, h.Split()...)
 		}
-		if got := Pick(before, hunks, func(int) bool { return false }); got != before {
+		for what, all := range map[string][]Hunk{"hunks": hunks, "parts": parts} {
+			if got, ok := Pick(before, all); got != after || !ok {
+				t.Fatalf("%d: all %s make %q of %q, not %q", i, what, got, before, after)
+			}
+		}
+		if got, ok := Pick(before, nil); got != before || !ok {
 			t.Fatalf("%d: no hunks make %q of %q", i, got, before)
+		}
+		if len(parts) > 0 && parts[0].OldLines > 0 {
+			if got, ok := Pick("other\n"+before, parts[:1]); ok && got == "other\n"+after && before != after {
+				t.Fatalf("%d: a hunk of another text was taken", i)
+			}
+		}
+		// Some of the parts, and then the others, lead there too.
+		chosen := slices.DeleteFunc(slices.Clone(parts), func(Hunk) bool { return r.IntN(2) == 0 })
+		half := must(t, before, chosen...)
+		if rest := Hunks(half, after); must(t, half, rest...) != after {
+			t.Fatalf("%d: after some parts, the rest does not lead to %q", i, after)
 		}
 		// One at a time they lead there too, in whatever order.
 		now := before
 		for steps := 0; now != after; steps++ {
 			left := Hunks(now, after)
 			one := r.IntN(len(left))
-			now = Pick(now, left, func(i int) bool { return i == one })
+			now = must(t, now, left[one])
 			if steps > 100 {
 				t.Fatalf("%d: one hunk at a time never makes %q of %q", i, after, before)
 			}
 		}
+	}
+}
+
+func must(t *testing.T, before string, hunks ...Hunk) string {
+	t.Helper()
+	got, ok := Pick(before, hunks)
+	if !ok {
+		t.Fatalf("%q is taken for another text than that of %v", before, hunks)
+	}
+	return got
+}
+
+func TestSplit(t *testing.T) {
+	before, after := "1\n2\n3\n4\n5\n6\n", "1\nTWO\n3\n4\n4a\n5\nSIX\n"
+	hunks := Hunks(before, after)
+	if len(hunks) != 1 {
+		t.Fatalf("%v", hunks)
+	}
+	parts := hunks[0].Split()
+	var headers []string
+	for _, p := range parts {
+		headers = append(headers, p.Header())
+		if again := p.Split(); len(again) != 1 || again[0].String() != p.String() {
+			t.Errorf("%s is split into %v", p, again)
+		}
+	}
+	if got := strings.Join(headers, " "); got != "@@ -1,4 +1,4 @@ @@ -3,3 +3,4 @@ @@ -5,2 +6,2 @@" {
+		t.Errorf("%s", got)
+	}
+	if got := must(t, before, parts[1]); got != "1\n2\n3\n4\n4a\n5\n6\n" {
+		t.Errorf("the second alone makes %q", got)
+	}
+	if got := must(t, before, parts[0], parts[2]); got != "1\nTWO\n3\n4\n5\nSIX\n" {
+		t.Errorf("the first and the last make %q", got)
+	}
+	if got, ok := Pick("1\n2\n3\n4\nx\n6\n", parts[1:2]); ok {
+		t.Errorf("of another text it makes %q", got)
 	}
 }
 

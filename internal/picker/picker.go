@@ -69,6 +69,7 @@ const (
 type moment struct {
 	file, hunk int
 	open       bool
+	hunks      [][]patch.Hunk
 	decisions  [][]Decision
 }
 
@@ -90,11 +91,13 @@ func (m *Model) Outcome() Outcome { return m.end }
 
 // Taken says which hunks of the file with that number are taken: all is set when every one is, or when it has none
 // and is taken.
-func (m *Model) Taken(file int) (hunks []bool, all, some bool) {
+func (m *Model) Taken(file int) (hunks []patch.Hunk, all, some bool) {
 	f := m.files[file]
 	all = true
-	for _, d := range f.decisions {
-		hunks = append(hunks, d == Take)
+	for i, d := range f.decisions {
+		if d == Take && i < len(f.Hunks) {
+			hunks = append(hunks, f.Hunks[i])
+		}
 		all, some = all && d == Take, some || d == Take
 	}
 	return hunks, all, some
@@ -141,8 +144,10 @@ func (m *Model) command(key string) {
 	case "A":
 		m.remember()
 		m.takeHarmless()
-	case "tab", "s":
+	case "tab":
 		m.side = !m.side
+	case "s":
+		m.split()
 	case "y":
 		m.decide(Take, m.hunk, m.hunk+1)
 	case "n":
@@ -165,11 +170,7 @@ func (m *Model) askApply() {
 		taken, _, some := m.Taken(i)
 		if some {
 			files++
-		}
-		for _, t := range taken {
-			if t {
-				hunks++
-			}
+			hunks += max(1, len(taken))
 		}
 	}
 	if files == 0 {
@@ -183,6 +184,7 @@ func (m *Model) askApply() {
 func (m *Model) remember() {
 	now := moment{file: m.file, hunk: m.hunk, open: m.open}
 	for _, f := range m.files {
+		now.hunks = append(now.hunks, f.Hunks)
 		now.decisions = append(now.decisions, slices.Clone(f.decisions))
 	}
 	m.past = append(m.past, now)
@@ -197,7 +199,7 @@ func (m *Model) undo() {
 	m.past = m.past[:len(m.past)-1]
 	m.file, m.hunk, m.open = was.file, was.hunk, was.open
 	for i := range m.files {
-		m.files[i].decisions = was.decisions[i]
+		m.files[i].Hunks, m.files[i].decisions = was.hunks[i], was.decisions[i]
 	}
 	m.follow()
 }
@@ -237,6 +239,24 @@ func (m *Model) decide(d Decision, from, to int) {
 	} else {
 		m.step(1)
 	}
+	m.follow()
+}
+
+// split makes the parts of the current hunk hunks of their own.
+func (m *Model) split() {
+	f := m.current()
+	if !m.open || len(f.Hunks) == 0 {
+		m.say = "a hunk is split where it is shown: enter looks into a file"
+		return
+	}
+	parts := f.Hunks[m.hunk].Split()
+	if len(parts) < 2 {
+		m.say = "this hunk has only one part"
+		return
+	}
+	m.remember()
+	f.Hunks = slices.Concat(f.Hunks[:m.hunk], parts, f.Hunks[m.hunk+1:])
+	f.decisions = slices.Concat(f.decisions[:m.hunk], slices.Repeat([]Decision{f.decisions[m.hunk]}, len(parts)), f.decisions[m.hunk+1:])
 	m.follow()
 }
 

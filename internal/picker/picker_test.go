@@ -87,7 +87,7 @@ func TestEnds(t *testing.T) {
 
 // TestEveryWindowIsFilledAndSafe goes through all keys in windows of all sizes.
 func TestEveryWindowIsFilledAndSafe(t *testing.T) {
-	keys := strings.Fields("enter s j j J y u n J a K pgdn pgup J J tab esc j G k g ? x / a b backspace enter N A w n end home")
+	keys := strings.Fields("enter s tab j j J s y u n J a K pgdn pgup J J tab esc j G k g ? x / a b backspace enter N A w n end home")
 	for _, size := range [][2]int{{24, 80}, {5, 20}, {50, 200}, {1, 1}} {
 		m := model(size[0], size[1])
 		for i, k := range append([]string{""}, keys...) {
@@ -120,5 +120,34 @@ func TestParse(t *testing.T) {
 		if got := fmt.Sprint(Parse([]byte(in))); got != want {
 			t.Errorf("%q: %s, not %s", in, got, want)
 		}
+	}
+}
+
+func TestSplittingAHunk(t *testing.T) {
+	before, after := "1\n2\n3\n4\n", "one\n2\n3\nfour\n"
+	m := New("t", []File{{Title: "M f", Hunks: patch.Hunks(before, after)}}, 24, 80)
+	picked := func() string {
+		hunks, _, _ := m.Taken(0)
+		text, ok := patch.Pick(before, hunks)
+		if !ok {
+			t.Fatal("the hunks are not of this text")
+		}
+		return text
+	}
+	press(m, "s")
+	if m.say == "" || len(m.files[0].Hunks) != 1 {
+		t.Error("it is split in the list")
+	}
+	press(m, "enter", "s", "n", "y")
+	if got := picked(); got != "1\n2\n3\nfour\n" {
+		t.Errorf("the second part alone makes %q", got)
+	}
+	press(m, "s")
+	if m.say != "this hunk has only one part" {
+		t.Errorf("a part can be split: %q", m.say)
+	}
+	press(m, "u", "u", "u", "y")
+	if got := picked(); got != after || len(m.files[0].Hunks) != 1 {
+		t.Errorf("after undo, and y, it is %q of %d hunks", got, len(m.files[0].Hunks))
 	}
 }

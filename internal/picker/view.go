@@ -33,7 +33,7 @@ type Line struct {
 
 const (
 	listKeys = "j/k move  enter open  y/n file  A harmless  u undo  / search  w apply  q quit  ? help"
-	fileKeys = "y/n hunk  a/d rest of file  j/k hunk  J/K file  s side  u undo  w apply  esc list  ?"
+	fileKeys = "y/n hunk  a/d rest of file  j/k hunk  J/K file  s split  u undo  w apply  esc list  ?"
 )
 
 // View is the window: as many lines as it has rows.
@@ -265,7 +265,7 @@ func helpLines() (lines []Line) {
 		"", "  in the list", "", "  j k up down      the next file, the one before", "  enter            look into it",
 		"  y n              take the file, leave it out", "  A                take every file that has no risk and no decision yet",
 		"", "  in a file", "", "  y n              take this hunk, leave it out", "  a d              take, or leave out, this hunk and all behind it",
-		"  j k J K          the next hunk or file, the one before", "  space pgup       scroll", "  s tab            before and after beside each other", "  esc              back to the list",
+		"  j k J K          the next hunk or file, the one before", "  space pgup       scroll", "  s                split this hunk into its parts", "  tab              before and after beside each other", "  esc              back to the list",
 		"", "  u undo   / search   N next   w apply what is taken   q quit, and decide nothing",
 	} {
 		lines = append(lines, Line{Plain, text})

@@ -27,7 +27,7 @@ const (
 // Choice is an item that is to be taken over.
 type Choice struct {
 	Item  Item
-	Hunks []bool // of patch.Hunks of its Contents, those to take; nil for the whole, with its mode
+	Hunks []patch.Hunk // of its Contents, those to take; nil for the whole, with its mode
 }
 
 // Owner is whom new files belong to, when root applies.
@@ -169,11 +169,11 @@ func (r *Review) chosen(c Choice) (changes.Entry, []byte, error) {
 	if before == nil || after == nil || c.Item.Old.Kind != changes.File || c.Item.New.Kind != changes.File {
 		return changes.Entry{}, nil, fmt.Errorf("%q has no hunks to choose from, or has changed since it was compared", c.Item.Path)
 	}
-	hunks := patch.Hunks(string(before), string(after))
-	if len(hunks) != len(c.Hunks) {
-		return changes.Entry{}, nil, fmt.Errorf("%q has %d hunks, not %d", c.Item.Path, len(hunks), len(c.Hunks))
+	text, ok := patch.Pick(string(before), c.Hunks)
+	if !ok {
+		return changes.Entry{}, nil, fmt.Errorf("%q is not what its hunks were chosen of", c.Item.Path)
 	}
-	picked := []byte(patch.Pick(string(before), hunks, func(i int) bool { return c.Hunks[i] }))
+	picked := []byte(text)
 	return changes.Entry{Kind: changes.File, Mode: c.Item.Old.Mode, Size: int64(len(picked)), Digest: digest(picked)}, picked, nil
 }
 

@@ -202,8 +202,8 @@ func TestHunksAreAppliedOneByOne(t *testing.T) {
 	old, now := "a\n"+long+"b\n"+long+"c\n", "A\n"+long+"B\n"+long+"C\n"
 	b := newBench(t, map[string]string{"f": old}, map[string]string{"f": now})
 	for _, step := range []struct {
-		hunks []bool
-		want  string
+		take []bool
+		want string
 	}{
 		{[]bool{false, true, false}, "a\n" + long + "B\n" + long + "c\n"},
 		{[]bool{true, false}, "A\n" + long + "B\n" + long + "c\n"},
@@ -211,10 +211,17 @@ func TestHunksAreAppliedOneByOne(t *testing.T) {
 	} {
 		r := b.want("f")
 		before, after := r.Contents(r.Items[0])
-		if n := len(patch.Hunks(string(before), string(after))); n != len(step.hunks) {
-			t.Fatalf("there are %d hunks", n)
+		hunks := patch.Hunks(string(before), string(after))
+		if len(hunks) != len(step.take) {
+			t.Fatalf("there are %d hunks", len(hunks))
 		}
-		if err := r.Apply(t.Context(), Owner{}, []Choice{{r.Items[0], step.hunks}}); err != nil {
+		var taken []patch.Hunk
+		for i, h := range hunks {
+			if step.take[i] {
+				taken = append(taken, h)
+			}
+		}
+		if err := r.Apply(t.Context(), Owner{}, []Choice{{r.Items[0], taken}}); err != nil {
 			t.Fatal(err)
 		}
 		b.has("f", step.want)

@@ -76,7 +76,7 @@ func (u *user) sshd() string {
 func TestChoosingOverSSH(t *testing.T) {
 	u := newUser(t)
 	u.repository()
-	u.review("box", `sed -i 's/^5$/FIVE/; s/^50$/FIFTY/' src/numbers; echo new > src/main.go`)
+	u.review("box", `sed -i 's/^5$/FIVE/; s/^8$/EIGHT/' src/numbers; echo new > src/main.go`)
 	ssh := u.sshd()
 	far := ssh
 	for _, kv := range append(u.env, "TERM=xterm-256color") {
@@ -99,9 +99,11 @@ func TestChoosingOverSSH(t *testing.T) {
 	}
 	s.tmux("resize-window", "-t", s.pane(), "-x", "80", "-y", "24")
 	s.keys("/")
-	s.line("fifty")
+	s.line("eight")
 	s.keys("Enter")
-	s.await("1 of 2")
+	s.await("1 of 1")
+	s.keys("s") // two edits, near each other
+	s.await("2 of 2")
 	s.keys("n")
 	s.keys("y")
 	s.keys("Escape")
@@ -114,7 +116,7 @@ func TestChoosingOverSSH(t *testing.T) {
 	if got := s.settings(); got != settings {
 		t.Errorf("the terminal's settings were %s and are %s", settings, got)
 	}
-	if got := u.host("sed -n '5p;50p' src/numbers; cat src/main.go"); got != "5\nFIFTY\nold\n" {
+	if got := u.host("sed -n '5p;8p' src/numbers; cat src/main.go"); got != "5\nEIGHT\nold\n" {
 		t.Errorf("applied is %q", got)
 	}
 }
