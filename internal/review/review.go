@@ -90,6 +90,7 @@ func Read(ctx context.Context, p Place, assess risk.Assessor) (*Review, error) {
 	}
 	r.takeDirs(&kept)
 	kept.JoinRenames()
+	r.joinEdited(&kept, joined)
 	for _, c := range kept.Changes {
 		item := joined[c.Path]
 		item.Change = c
