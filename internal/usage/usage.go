@@ -30,7 +30,8 @@ func (t Tokens) Plus(o Tokens) Tokens {
 
 // Call is one answered call of a model, as the ledger keeps it and every report reads it.
 type Call struct {
-	Time    time.Time `json:"time"` // of the request, UTC
+	ID      string    `json:"id,omitempty"` // unique among a user's calls
+	Time    time.Time `json:"time"`         // of the request, UTC
 	Sandbox string    `json:"sandbox,omitempty"`
 	Session string    `json:"session,omitempty"`
 	Agent   string    `json:"agent,omitempty"`

@@ -86,18 +86,17 @@ func (l *Ledger) file(t time.Time) string {
 // Calls yields what was recorded of calls from since on and before until, in the order in which they ended; a zero time
 // is no bound. Lines that are none are left out, and counted.
 func (l *Ledger) Calls(since, until time.Time, yield func(usage.Call) bool) (broken int, err error) {
-	files, err := filepath.Glob(filepath.Join(l.dir, "calls-*.jsonl"))
+	files, err := l.files()
 	if err != nil {
 		return 0, err
 	}
-	slices.Sort(files)
 	for _, name := range files {
 		month, err := time.Parse("2006-01", strings.TrimSuffix(strings.TrimPrefix(filepath.Base(name), "calls-"), ".jsonl"))
 		if err != nil || !since.IsZero() && !month.AddDate(0, 1, 0).After(since) || !until.IsZero() && !month.Before(until) {
 			continue
 		}
 		more := true
-		n, err := read(name, func(c usage.Call) bool {
+		_, n, err := read(name, 0, func(c usage.Call) bool {
 			if !since.IsZero() && c.Time.Before(since) || !until.IsZero() && !c.Time.Before(until) {
 				return true
 			}
@@ -112,42 +111,73 @@ func (l *Ledger) Calls(since, until time.Time, yield func(usage.Call) bool) (bro
 	return broken, nil
 }
 
-// read yields the records of one file, as many as there were when it began.
-func read(name string, yield func(usage.Call) bool) (broken int, err error) {
+// Position is how far a ledger has been read. The zero one is its beginning.
+type Position struct{ offsets map[string]int64 }
+
+// More yields what was recorded since p, and moves p behind it.
+func (l *Ledger) More(p *Position, yield func(usage.Call)) error {
+	files, err := l.files()
+	if err != nil {
+		return err
+	}
+	if p.offsets == nil {
+		p.offsets = map[string]int64{}
+	}
+	for _, name := range files {
+		offset, _, err := read(name, p.offsets[name], func(c usage.Call) bool { yield(c); return true })
+		if err != nil {
+			return err
+		}
+		p.offsets[name] = offset
+	}
+	return nil
+}
+
+func (l *Ledger) files() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(l.dir, "calls-*.jsonl"))
+	slices.Sort(files)
+	return files, err
+}
+
+// read yields the records of one file from an offset on, as many as there are when it begins. It returns the offset
+// behind the last whole line.
+func read(name string, from int64, yield func(usage.Call) bool) (to int64, broken int, err error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return from, 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("cannot read what was used: %w", err)
+		return from, 0, fmt.Errorf("cannot read what was used: %w", err)
 	}
 	defer f.Close()
 	size, err := wholeSize(f)
 	if err != nil {
-		return 0, fmt.Errorf("cannot read what was used: %w", err)
+		return from, 0, fmt.Errorf("cannot read what was used: %w", err)
 	}
-	lines := bufio.NewReaderSize(io.LimitReader(f, size), maxLine)
+	if size <= from {
+		return from, 0, nil
+	}
+	lines := bufio.NewReaderSize(io.NewSectionReader(f, from, size-from), maxLine)
 	for {
 		line, err := lines.ReadSlice('\n')
+		from += int64(len(line))
+		whole := err == nil
 		for errors.Is(err, bufio.ErrBufferFull) { // far too long for one of ours
-			if _, err = lines.ReadSlice('\n'); err == nil {
-				line = []byte("too long")
-			}
+			line, err = lines.ReadSlice('\n')
+			from += int64(len(line))
 		}
 		var c usage.Call
 		switch {
-		case err == nil && json.Unmarshal(line, &c) == nil:
-			if !yield(c) {
-				return broken, nil
-			}
-		case err == nil && len(bytes.TrimSpace(line)) > 0, err == io.EOF && len(line) > 0:
+		case err == io.EOF && len(line) == 0:
+			return from, broken, nil
+		case err == io.EOF: // half a line
+			return from - int64(len(line)), broken + 1, nil
+		case err != nil:
+			return from, broken, fmt.Errorf("cannot read what was used: %w", err)
+		case !whole, json.Unmarshal(line, &c) != nil && len(bytes.TrimSpace(line)) > 0:
 			broken++
-		}
-		if err == io.EOF {
-			return broken, nil
-		}
-		if err != nil {
-			return broken, fmt.Errorf("cannot read what was used: %w", err)
+		case len(bytes.TrimSpace(line)) > 0 && !yield(c):
+			return from, broken, nil
 		}
 	}
 }

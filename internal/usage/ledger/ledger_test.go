@@ -154,3 +154,50 @@ func TestFiftyWritersAreKilled(t *testing.T) {
 		t.Errorf("only %d records: this shows little", sum)
 	}
 }
+
+func TestMoreYieldsWhatWasRecordedSince(t *testing.T) {
+	l, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Position
+	more := func() (names string) {
+		t.Helper()
+		if err := l.More(&p, func(c usage.Call) { names += c.Sandbox }); err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	add := func(name string, at time.Time) {
+		t.Helper()
+		if err := l.Append(usage.Call{Time: at, Sandbox: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := more(); got != "" {
+		t.Errorf("of nothing: %q", got)
+	}
+	add("a", day(1))
+	add("b", day(40))
+	if got := more() + "-" + more(); got != "ab-" {
+		t.Errorf("%q", got)
+	}
+	// Half a line is read when it is whole, or passed over when another begins.
+	f, err := os.OpenFile(l.file(day(1)), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"time":"2026-11-01T00:00:00Z","sandbox":"half`); err != nil {
+		t.Fatal(err)
+	}
+	if got := more(); got != "" {
+		t.Errorf("of half a line: %q", got)
+	}
+	add("c", day(1))
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := more() + "-" + more(); got != "c-" {
+		t.Errorf("%q", got)
+	}
+}
