@@ -36,11 +36,10 @@ type Book struct {
 	ended map[string]bool // identifiers of calls that were recorded
 }
 
-// key is what is added up: one sandbox's calls of one agent in one hour, of which the days of every zone are made but for
-// a few with half hours.
+// key is what is added up: one sandbox's calls of one agent in one minute.
 type key struct {
 	sandbox, agent string
-	quarter        int64 // of an hour, since 1970
+	minute         int64 // since 1970
 }
 
 // Open makes the directory if need be. Days and months are those of zone.
@@ -144,17 +143,16 @@ func (b *Book) tryReserve(h Hold) (r *Reservation, wait bool, err error) {
 
 // used is what counts for the limit at a time. b.mu is held.
 func (b *Book) used(l Limit, at time.Time) (sum Amount) {
-	since := l.since(at.In(b.zone)).Unix() / quarter
+	since := minute(l.since(at.In(b.zone)))
 	for k, a := range b.spent {
-		if l.applies(k.sandbox, k.agent) && (l.Period == "" || k.quarter >= since) {
+		if l.applies(k.sandbox, k.agent) && k.minute >= since {
 			sum = sum.plus(a)
 		}
 	}
 	return sum
 }
 
-// quarter of an hour, in seconds: every zone's days begin at one.
-const quarter = 15 * 60
+func minute(t time.Time) int64 { return t.Unix() / 60 }
 
 // catchUp reads what was recorded meanwhile, and settles what killed processes have left, as if all of it had been used.
 // It returns the calls that are under way. b.mu is held.
@@ -191,7 +189,7 @@ func (b *Book) readMore() error {
 		if c.ID != "" {
 			b.ended[c.ID] = true
 		}
-		k := key{c.Sandbox, c.Agent, c.Time.Unix() / quarter}
+		k := key{c.Sandbox, c.Agent, minute(c.Time)}
 		b.spent[k] = b.spent[k].plus(Amount{c.Cost, c.Total()})
 	})
 }

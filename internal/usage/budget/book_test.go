@@ -73,7 +73,7 @@ func set(t *testing.T, b *Book, limits ...string) {
 		if err := errors.Join(err1, err2); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, Limit{of, period, a})
+		all = append(all, Limit{Of: of, Period: period, Amount: a})
 	}
 	if err := b.Change(func([]Limit) ([]Limit, error) { return all, nil }); err != nil {
 		t.Fatal(err)
@@ -172,6 +172,27 @@ func TestPeriods(t *testing.T) {
 	}
 	if _, got := try(t, b, "a", "claude", dollars(1)); got != "ok" {
 		t.Errorf("another agent: %s", got)
+	}
+}
+
+// What a sandbox of the same name used before does not count for the next.
+func TestANamesakeStartsAnew(t *testing.T) {
+	b := book(t)
+	r, _ := try(t, b, "a", "", dollars(1))
+	settle(t, r, "a", "", dollars(100), time.Now().Add(-time.Hour))
+	limit := Limit{Of: "sandbox:a", Since: time.Now().Add(-time.Minute), Amount: Amount{Money: usage.Dollar}}
+	if err := b.Change(func([]Limit) ([]Limit, error) { return []Limit{limit}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := try(t, b, "a", "", dollars(1)); got != "ok" {
+		t.Errorf("%s", got)
+	}
+	limit.Since = time.Time{} // the control
+	if err := b.Change(func([]Limit) ([]Limit, error) { return []Limit{limit}, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := try(t, b, "a", "", dollars(1)); got != "reached sandbox:a" {
+		t.Errorf("%s", got)
 	}
 }
 

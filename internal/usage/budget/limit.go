@@ -30,14 +30,11 @@ func ParseAmount(text string) (Amount, error) {
 		}
 		// Decimals are exact as money's are.
 		m, err := usage.ParseMoney(number)
-		if err != nil || m <= 0 || int64(m) > (1<<62)/unit {
+		thousandths := int64(m) / int64(usage.Dollar/1e3)
+		if err != nil || thousandths > (1<<62)/unit || thousandths*unit < 1e3 {
 			return Amount{}, bad
 		}
-		tokens := int64(m) / int64(usage.Dollar/1e3) * unit / 1e3
-		if tokens <= 0 {
-			return Amount{}, bad
-		}
-		return Amount{Tokens: tokens}, nil
+		return Amount{Tokens: thousandths * unit / 1e3}, nil
 	}
 	number, dollar := strings.CutPrefix(lower, "$")
 	number, suffixed := strings.CutSuffix(number, "usd")
@@ -68,6 +65,8 @@ func (a Amount) String() string {
 type Limit struct {
 	Of     string `json:"of"`               // "all", "sandbox:NAME", "agent:NAME"
 	Period Period `json:"period,omitempty"` // "" for good
+	// Since is when what it is of began, to the minute: a sandbox may have had a namesake.
+	Since time.Time `json:"since,omitzero"`
 	Amount
 }
 
@@ -114,13 +113,17 @@ func (l Limit) applies(sandbox, agent string) bool {
 	return l.Of == "all" || l.Of == "sandbox:"+sandbox && sandbox != "" || l.Of == "agent:"+agent && agent != ""
 }
 
-// since is when the period of the limit that holds at a time began.
+// since is from when on calls count for the limit at a time.
 func (l Limit) since(at time.Time) time.Time {
+	begin := time.Unix(0, 0)
 	switch y, m, d := at.Date(); l.Period {
 	case Day:
-		return time.Date(y, m, d, 0, 0, 0, 0, at.Location())
+		begin = time.Date(y, m, d, 0, 0, 0, 0, at.Location())
 	case Month:
-		return time.Date(y, m, 1, 0, 0, 0, 0, at.Location())
+		begin = time.Date(y, m, 1, 0, 0, 0, 0, at.Location())
 	}
-	return time.Time{}
+	if begin.Before(l.Since) {
+		return l.Since
+	}
+	return begin
 }
