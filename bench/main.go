@@ -2,7 +2,7 @@
 // of what was measured and of the targets. A peer that is not here is listed with the reason; nothing is
 // installed, and nothing stays.
 //
-//	go run ./bench [-n ROUNDS] [-json] [-bailey PROGRAM] [start files review network requests memory | soak]
+//	go run ./bench [-n ROUNDS] [-json] [-bailey PROGRAM] [start files review network requests memory usage | soak]
 package main
 
 import (
@@ -24,6 +24,7 @@ import (
 	"github.com/bailey-sandbox/bailey/bench/review"
 	"github.com/bailey-sandbox/bailey/bench/soak"
 	"github.com/bailey-sandbox/bailey/bench/start"
+	"github.com/bailey-sandbox/bailey/bench/usage"
 	"github.com/bailey-sandbox/bailey/bench/yard"
 )
 
@@ -52,6 +53,7 @@ func benchmarks() []benchmark {
 		{name: "network", rounds: 9, run: network.Run},
 		{name: "requests", rounds: 9, run: requests.Run},
 		{name: "memory", rounds: 20, run: memory.Run},
+		{name: "usage", rounds: 5, run: usage.Run},
 		{name: "soak", rounds: 10, run: soak.Run, named: true}, // minutes
 	}
 }
