@@ -62,6 +62,7 @@ type Inspect struct {
 	Goroutines   int       `json:"goroutines"`      // of the supervisor; what grows and grows leaks
 	Agent        *AgentRun `json:"agent,omitempty"` // the last run of the agent, nil before the first
 	Notices      []string  `json:"notices,omitempty"`
+	Over         string    `json:"over,omitempty"` // the budget that was reached, as a sentence
 }
 
 // AgentRun is one run of the agent.

@@ -79,6 +79,9 @@ func (a *app) enterAgent(ctx context.Context, c *api.Client, sb *state.Sandbox, 
 	if v.Agent != nil && v.Agent.TimedOut {
 		return &exitError{exitTimeout, errors.New("the agent's time was over")}
 	}
+	if v.Over != "" && !x.tty {
+		return &exitError{exitBudget, sandbox.WithHint(errors.New(v.Over), "bailey budget ls")}
+	}
 	return exited(e.exit)
 }
 

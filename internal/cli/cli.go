@@ -94,7 +94,7 @@ workspace that you name, a toolchain, and the network hosts that you allow. Noth
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		newRun(a), newCreate(a), newStart(a), newStop(a), newRestart(a), newPause(a), newUnpause(a), newRm(a), newPrune(a),
-		newLs(a), newInspect(a), newLogs(a), newAttach(a), newExec(a), newCp(a), newDiff(a), newApply(a), newDiscard(a), newSnapshot(a), newRestore(a), newFork(a), newCompare(a), newPush(a), newPr(a), newTake(a), newWait(a), newStats(a),
+		newLs(a), newInspect(a), newLogs(a), newAttach(a), newExec(a), newCp(a), newDiff(a), newApply(a), newDiscard(a), newSnapshot(a), newRestore(a), newFork(a), newCompare(a), newPush(a), newPr(a), newTake(a), newUsage(a), newBudget(a), newWait(a), newStats(a),
 		newAllow(a), newDeny(a), newApprovals(a), newPolicy(a), newSecret(a), newLogin(a), newScan(a), newDoctor(a), newVersion(a), newDockerPlugin(a),
 	)
 	root.AddCommand(newForeign()...)

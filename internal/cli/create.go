@@ -58,6 +58,9 @@ func (a *app) create(cmd *cobra.Command, o *createOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := a.setBudget(sb, o.budget); err != nil {
+		return errors.Join(err, sb.Remove())
+	}
 	if o.json {
 		return a.json(describe(sb, "stopped", nil))
 	}

@@ -14,6 +14,7 @@ import (
 
 // Exit codes of our own; everything else is the code of what ran inside.
 const (
+	exitBudget      = 121
 	exitContainment = 122
 	exitPolicy      = 123
 	exitTimeout     = 124
@@ -23,6 +24,7 @@ const (
 const exitCodesHelp = `
 Exit codes:
   0-120, 128-255  what ran inside ended so (128+n: by signal n)
+  121  a budget was reached, and nobody is at the terminal
   122  a promised protection could not be set up; nothing was started
   123  the network policy could not be set up; nothing was started
   124  the time given by --timeout was over

@@ -16,6 +16,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
 	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/usage/budget"
 )
 
 // createFlags are the flags that decide what a new sandbox is; run and create share them.
@@ -38,6 +39,7 @@ type createFlags struct {
 	network      string
 	agentVersion string
 	credentials  string
+	budget       string
 	json         bool
 }
 
@@ -62,6 +64,7 @@ func (f *createFlags) register(cmd *cobra.Command, quiet *bool) {
 	fs.StringVar(&f.network, "network", "deny", "what no rule speaks of: `deny|ask|allow`, where ask is you; none is no network at all")
 	fs.StringVar(&f.agentVersion, "agent-version", "", "exact version or tag of the agent (default: latest)")
 	fs.StringVar(&f.credentials, "credentials", "host", "secrets lent to the sandbox, none of which enters it: `host|none|NAME,...`")
+	fs.StringVar(&f.budget, "budget", "", "let the agent use `AMOUNT` at most, such as 5usd or 2Mtok; see bailey budget")
 	fs.BoolVar(&f.json, "json", false, "print the new sandbox as JSON")
 	fs.BoolVarP(quiet, "quiet", "q", false, "show no progress")
 	registerRefused(cmd, refusedAtCreation())
@@ -100,6 +103,11 @@ func (f *createFlags) check(cmd *cobra.Command) error {
 	}
 	if f.network == "none" && len(f.allow)+len(f.profiles) > 0 {
 		return usageError(cmd, "--allow and --profile have no meaning with --network none")
+	}
+	if f.budget != "" {
+		if _, err := budget.ParseAmount(f.budget); err != nil {
+			return usageError(cmd, "invalid --budget: %v", err)
+		}
 	}
 	if f.name != "" {
 		return sandbox.CheckName(f.name)

@@ -17,7 +17,6 @@ const later = "comes with a later version: it is refused so that nobody relies o
 func refusedAtCreation() []refusedFlag {
 	const images = "comes with a later version, with images: for now sandboxes have this host's programs"
 	return []refusedFlag{
-		{"budget", "", true, later},
 		{"publish", "", true, later},
 		{"template", "t", true, images},
 		{"pull-template", "", true, images},

@@ -82,6 +82,9 @@ func (a *app) run(cmd *cobra.Command, o *runOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := a.setBudget(sb, o.budget); err != nil {
+		return err
+	}
 	c, started, err := a.up(ctx, store, sb)
 	if err == nil {
 		err = failpoint.Hit("run.up")

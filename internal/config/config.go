@@ -22,6 +22,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/sandbox"
+	"github.com/bailey-sandbox/bailey/internal/usage/price"
 )
 
 // maxSize bounds the file, in bytes: it is read at every start.
@@ -33,6 +34,8 @@ type Config struct {
 	Network     Network
 	Credentials []Bound
 	Workspace   Workspace
+	Prices      []price.Row // of models, over the built-in ones
+	Budget      Budget
 }
 
 // Bound is one host more that a secret may be sent to.
@@ -47,6 +50,8 @@ type file struct {
 	Network     networkSection         `yaml:"network"`
 	Credentials []boundEntry           `yaml:"credentials"`
 	Workspace   Workspace              `yaml:"workspace"`
+	Prices      []price.Row            `yaml:"prices"`
+	Budget      budgetSection          `yaml:"budget"`
 }
 
 type boundEntry struct {
@@ -153,7 +158,13 @@ func parse(text []byte, name string) (Config, error) {
 		}
 		c.Credentials = append(c.Credentials, b)
 	}
-	c.Workspace = parsed.Workspace
+	c.Workspace, c.Prices = parsed.Workspace, parsed.Prices
+	if _, err := (&price.Table{}).With(c.Prices); err != nil {
+		errs = append(errs, fmt.Errorf(" prices: %w", err))
+	}
+	if c.Budget, err = parsed.Budget.budget(); err != nil {
+		errs = append(errs, err)
+	}
 	errs = append(errs, c.Workspace.check())
 	if err := errors.Join(errs...); err != nil {
 		return Config{}, joined(err)

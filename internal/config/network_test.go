@@ -80,7 +80,7 @@ func TestParseNetworkRefuses(t *testing.T) {
 		"a URL":                     {"network:\n  deny:\n    - https://a.test", "3:7: invalid rule"},
 		"a denial with protocol":    {"network:\n  deny:\n    - {host: a.test, protocol: tcp}", "3:8: a rule that denies"},
 		"a denial with tcp:":        {"network:\n  deny:\n    - tcp:a.test:22", "3:7: invalid rule"},
-		"a tunnel with methods":     {"network:\n  allow:\n    - {host: a.test, tls: tunnel, methods: [GET]}", "3:8: methods and paths cannot be seen"},
+		"a tunnel with methods":     {"network:\n  allow:\n    - {host: a.test, tls: tunnel, methods: [GET]}", "3:8: methods, paths and pushes cannot be seen"},
 		"a why of two lines":        {"network:\n  deny:\n    - a.test\n    - {host: b.test, why: \"a\\nb\"}", "4:8: why is not one line"},
 		"a long why":                {"network:\n  deny:\n    - {host: b.test, why: " + strings.Repeat("a", 201) + "}", "3:8: why has more than 200 bytes"},
 		"a why that is no text":     {"network:\n  deny:\n    - {host: b.test, why: [a]}", "3:27: "},

@@ -123,7 +123,6 @@ func TestPushesPassOnlyByARuleThatNamesThem(t *testing.T) {
 			"a push to main of acme/shop, which may change workflows,", policy.Entry{Push: main.Push, Workflows: true}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			f.t = t
 			f.in("git checkout -q main; git fetch -q; git reset -q --hard origin/main")
 			prepare, push := c.script[:strings.LastIndex(c.script, "git ")], c.script[strings.LastIndex(c.script, "git "):]
 			f.allow(policy.Entry{Push: []string{"acme/shop:+**"}, Workflows: true})

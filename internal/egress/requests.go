@@ -169,7 +169,8 @@ func (h *requests) pass(w http.ResponseWriter, r *http.Request, j judged, e audi
 	defer cancel(nil)
 	body := &countedBody{ReadCloser: r.Body, stall: newStall(func() { cancel(errStalled) })}
 	defer body.stall.close()
-	answer := &countedAnswer{ResponseWriter: w, raw: h.in.raw, stall: newStall(func() {
+	call := h.newModelCall(ctx, r, began)
+	answer := &countedAnswer{ResponseWriter: w, raw: h.in.raw, call: call, stall: newStall(func() {
 		cancel(errStalled)
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 	})}
@@ -184,9 +185,10 @@ func (h *requests) pass(w http.ResponseWriter, r *http.Request, j judged, e audi
 			e.Error = refused.Reason
 		}
 		_ = h.s.record(e)
+		call.end()
 	}()
 	r = r.WithContext(ctx)
-	r.Body = body
+	r.Body = call.body(body)
 	h.proxy.ServeHTTP(answer, r)
 }
 
@@ -284,6 +286,10 @@ func cleanResponse(r *http.Response) error {
 func (h *requests) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if a, ok := w.(*countedAnswer); ok {
 		a.err = err.Error()
+		if a.call != nil && a.call.refused != nil {
+			a.call.refuse(w)
+			return
+		}
 	}
 	var denied refusal
 	if errors.As(err, &denied) {
@@ -335,6 +341,7 @@ type countedAnswer struct {
 	http.ResponseWriter
 	stall  *stall
 	raw    func()
+	call   *modelCall
 	status int
 	n      int64
 	err    string
@@ -356,6 +363,7 @@ func (a *countedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // WriteHeader notes the final status; those before it are informational.
 func (a *countedAnswer) WriteHeader(status int) {
 	a.status = status
+	a.call.answered(status, a.Header())
 	a.ResponseWriter.WriteHeader(status)
 }
 
@@ -364,5 +372,6 @@ func (a *countedAnswer) Write(p []byte) (int, error) {
 	defer a.stall.stop()
 	n, err := a.ResponseWriter.Write(p)
 	a.n += int64(n)
+	a.call.received(p[:n])
 	return n, err
 }

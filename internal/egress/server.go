@@ -65,6 +65,8 @@ type Server struct {
 	// Credentials returns what looks after the secrets of requests; it is asked again for each. Nil, or a nil result,
 	// leaves requests as they are.
 	Credentials func() *credential.Keeper
+	// Purse pays for the calls of models. Nil lets them pass, and counts none.
+	Purse Purse
 	// Audit takes every decision; what it cannot record is denied. It must be set.
 	Audit audit.Sink
 	// Log is for debugging. Nil discards.

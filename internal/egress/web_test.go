@@ -27,14 +27,17 @@ type web struct {
 	seen []*http.Request // by the world's web servers
 }
 
-func newWeb(t testing.TB, rules ...string) *web {
+func newWeb(t testing.TB, rules ...string) *web { return newPaidWeb(t, nil, rules...) }
+
+// newPaidWeb is newWeb with what pays for models.
+func newPaidWeb(t testing.TB, purse Purse, rules ...string) *web {
 	own, err1 := certs.Open(filepath.Join(t.TempDir(), "own"))
 	world, err2 := certs.Open(filepath.Join(t.TempDir(), "world"))
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
 	w := &web{lab: newLab(t, rules...), world: world}
-	w.CA, w.Roots = own, pool(world)
+	w.CA, w.Roots, w.Purse = own, pool(world), purse
 	w.start()
 	return w
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // grantsVersion grows whenever Grants changes; see recordVersion.
-const grantsVersion = 2
+const grantsVersion = 3
 
 // Grants is rules.json: rules that were given and taken away after a sandbox was made, to one sandbox or to all.
 // They are apart from the record, which is the supervisor's while it lives, and from config.yaml, whose comments

@@ -71,7 +71,7 @@ func TestGrants(t *testing.T) {
 	if g, err := s.Grants(); err != nil || len(g.Allow) != 1 {
 		t.Errorf("rules of an older bailey: %+v, %v", g, err)
 	}
-	for _, damage := range []string{"{", `{"version":0}`, `{"version":3}`, `{"version":1,"other":3}`, `{"version":1}{}`, `{"version":1,"allow":[{"hots":"x"}]}`} {
+	for _, damage := range []string{"{", `{"version":0}`, `{"version":4}`, `{"version":1,"other":3}`, `{"version":1}{}`, `{"version":1,"allow":[{"hots":"x"}]}`} {
 		if err := os.WriteFile(path, []byte(damage), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 
 // recordVersion grows whenever Record changes, so that an older bailey refuses a newer record instead of
 // starting a sandbox with a restriction it does not know.
-const recordVersion = 4
+const recordVersion = 5
 
 // maxRecord bounds what is read of a record, in bytes.
 const maxRecord = 1 << 20
@@ -39,6 +39,7 @@ type Record struct {
 	ReadOnly     bool           `json:"read_only,omitempty"`
 	Limits       sandbox.Limits `json:"limits,omitzero"`
 	Temporary    bool           `json:"temporary,omitempty"` // removed when its agent has ended
+	Purse        string         `json:"purse,omitempty"`     // what its model calls are counted by, its forks' too; set by Create
 	MachineID    string         `json:"machine_id"`          // 32 hexadecimal digits, random; set by Create
 	Created      time.Time      `json:"created"`             // set by Create
 }
@@ -63,6 +64,14 @@ type Volume struct {
 	Host     string `json:"host"`
 	Guest    string `json:"guest"`
 	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
+// Account is what the sandbox's model calls are counted by. Before version 5 no sandbox had forks that counted together.
+func (r Record) Account() string {
+	if r.Purse == "" && len(r.MachineID) >= 12 {
+		return r.MachineID[:12]
+	}
+	return r.Purse
 }
 
 // Lends says whether the sandbox may use any of the user's secrets.

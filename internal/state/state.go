@@ -72,6 +72,7 @@ const (
 	HostCacheDir = "host"         // in Dirs.Data
 	AuthorityDir = "ca"           // in Dirs.Data
 	SecretsDir   = "secrets"      // in Dirs.Data
+	UsageDir     = "usage"        // in Dirs.Data
 	ConfigFile   = "config.yaml"  // in Dirs.Config
 
 	newPrefix     = ".new-"

@@ -53,7 +53,7 @@ type Sandbox struct {
 	lock  *Lock // nil unless this value holds it
 }
 
-// Create stores a new sandbox; Version, MachineID and Created are filled in. The error wraps ErrExists
+// Create stores a new sandbox; Version, MachineID, Created and, if there is none, Purse are filled in. The error wraps ErrExists
 // when the name is taken. The sandbox appears whole or not at all, whatever happens on the way. A temporary
 // one is only not made to survive a power cut: nothing waits for the disk then, and what such a cut leaves
 // may be corrupt, to be removed.
@@ -63,6 +63,9 @@ func (s *Store) Create(r Record) (*Sandbox, error) {
 		return nil, fmt.Errorf("cannot make a machine id: %w", err)
 	}
 	r.Version, r.MachineID, r.Created = recordVersion, hex.EncodeToString(id), time.Now().UTC()
+	if r.Purse == "" {
+		r.Purse = r.MachineID[:12]
+	}
 	data, err := encodeRecord(r)
 	if err != nil {
 		return nil, err

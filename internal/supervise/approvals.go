@@ -17,7 +17,7 @@ func (s *supervisor) Approvals(context.Context) (api.Approvals, error) {
 		return v, nil
 	}
 	s.mu.Lock()
-	v.Alert = cmp.Or(s.alerts.frozen, s.alerts.replaced, s.alerts.found)
+	v.Alert = cmp.Or(s.alerts.frozen, s.alerts.replaced, s.alerts.spent, s.alerts.found)
 	s.mu.Unlock()
 	v.Asks = s.rules.Load().Default == policy.Ask
 	list, seq := s.egress.Questions().List()
@@ -41,7 +41,7 @@ func (s *supervisor) AwaitApprovals(ctx context.Context, seen uint64) (api.Appro
 
 // alerts are the sentences that attached terminals show, one at a time: the first of them that there is. They are guarded
 // by mu.
-type alerts struct{ frozen, replaced, found string }
+type alerts struct{ frozen, replaced, spent, found string }
 
 // alert puts text, or nothing, into one of s.alerts. Without a network nobody looks for it.
 func (s *supervisor) alert(slot *string, text string) {

@@ -53,7 +53,7 @@ func supervise(ctx context.Context, self, name, agentVersion string, loan secret
 	if err != nil {
 		return err
 	}
-	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, AgentVersion: agentVersion, Loan: loan, Self: self, Log: log}
+	cfg := Config{Store: store, Backends: backends(log), Getenv: os.Getenv, Agents: user.Agents, Prices: user.Prices, Budget: user.Budget, AgentVersion: agentVersion, Loan: loan, Self: self, Log: log}
 	return Run(ctx, cfg, name, ready)
 }
 

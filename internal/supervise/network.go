@@ -53,7 +53,12 @@ func (s *supervisor) serveNetwork(ctx context.Context) error {
 	if err := s.readCredentials(); err != nil {
 		return errors.Join(err, record.Close())
 	}
-	server := &egress.Server{Policy: s.rules.Load, CA: s.plan.authority, Credentials: s.keeper.Load, Audit: record, Log: s.log, MaxFlows: maxFlows(files.Cur)}
+	purse, err := s.newPurse()
+	if err != nil {
+		return errors.Join(err, record.Close())
+	}
+	s.purse = purse
+	server := &egress.Server{Policy: s.rules.Load, Purse: purse, CA: s.plan.authority, Credentials: s.keeper.Load, Audit: record, Log: s.log, MaxFlows: maxFlows(files.Cur)}
 	s.egress = server
 	s.work.Go(func() {
 		defer record.Close()

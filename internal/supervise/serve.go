@@ -26,6 +26,9 @@ func (s *supervisor) Inspect(context.Context) (api.Inspect, error) {
 		Goroutines:   runtime.NumGoroutine(),
 		Notices:      slices.Clone(s.plan.notices),
 	}
+	if s.purse != nil {
+		v.Over = s.purse.Over()
+	}
 	if s.agent != nil {
 		run := *s.agent
 		v.Agent = &run

@@ -16,6 +16,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/agent"
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/config"
 	"github.com/bailey-sandbox/bailey/internal/credential"
 	"github.com/bailey-sandbox/bailey/internal/egress"
 	"github.com/bailey-sandbox/bailey/internal/failpoint"
@@ -26,6 +27,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/secret"
 	"github.com/bailey-sandbox/bailey/internal/snapshot"
 	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/usage/price"
 	"github.com/bailey-sandbox/bailey/internal/workspace"
 )
 
@@ -38,6 +40,8 @@ type Config struct {
 	Backends     []sandbox.Backend
 	Getenv       func(string) string
 	Agents       []agent.Agent // the user's own
+	Prices       []price.Row   // of models, the user's own
+	Budget       config.Budget // what may be used where nothing else was set
 	AgentVersion string        // exact, already in the agent cache; "" for an agent without a package
 	Loan         secret.Loan   // what the command line lends for this run
 	Self         string        // the binary's path, which looks for secrets in a process of its own; "" looks for none
@@ -126,6 +130,7 @@ type supervisor struct {
 	clients int
 	served  bool // a client has been there
 	alerts  alerts
+	purse   *purse // nil without a network
 	agent   *api.AgentRun
 	watcher *guestproto.Client // nil until the first Follow
 

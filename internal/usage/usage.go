@@ -33,6 +33,7 @@ type Call struct {
 	ID      string    `json:"id,omitempty"` // unique among a user's calls
 	Time    time.Time `json:"time"`         // of the request, UTC
 	Sandbox string    `json:"sandbox,omitempty"`
+	Purse   string    `json:"purse,omitempty"` // the same for a sandbox and its forks, and for no other
 	Session string    `json:"session,omitempty"`
 	Agent   string    `json:"agent,omitempty"`
 	Model   string    `json:"model,omitempty"`   // as the answer names it, else as the request did

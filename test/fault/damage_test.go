@@ -32,7 +32,7 @@ func TestADamagedRecordStaysAlone(t *testing.T) {
 			return os.WriteFile(record, text, 0o600)
 		}},
 		{"of a later version", func(_ *lab.Lab, _, record string, text []byte) error {
-			return os.WriteFile(record, bytes.Replace(text, []byte(`"version": 4`), []byte(`"version": 5`), 1), 0o600)
+			return os.WriteFile(record, bytes.Replace(text, []byte(`"version": 5`), []byte(`"version": 6`), 1), 0o600)
 		}},
 		{"of another sandbox", func(_ *lab.Lab, _, record string, text []byte) error {
 			return os.WriteFile(record, bytes.ReplaceAll(text, []byte(`"hurt`), []byte(`"well`)), 0o600)

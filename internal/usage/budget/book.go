@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type Book struct {
 	dir    string
 	ledger *ledger.Ledger
 	zone   *time.Location
+	usual  []Limit
 	now    func() time.Time
 
 	mu    sync.Mutex
@@ -36,19 +38,20 @@ type Book struct {
 	ended map[string]bool // identifiers of calls that were recorded
 }
 
-// key is what is added up: one sandbox's calls of one agent in one minute.
+// key is what is added up: one purse's calls of one agent in one minute.
 type key struct {
-	sandbox, agent string
-	minute         int64 // since 1970
+	purse, agent string
+	minute       int64 // since 1970
 }
 
-// Open makes the directory if need be. Days and months are those of zone.
-func Open(dir string, zone *time.Location) (*Book, error) {
+// Open makes the directory if need be. Days and months are those of zone. The usual limits hold where none of the same
+// scope was set.
+func Open(dir string, zone *time.Location, usual ...Limit) (*Book, error) {
 	l, err := ledger.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Book{dir: dir, ledger: l, zone: zone, now: time.Now, spent: map[key]Amount{}, ended: map[string]bool{}}, nil
+	return &Book{dir: dir, ledger: l, zone: zone, usual: usual, now: time.Now, spent: map[key]Amount{}, ended: map[string]bool{}}, nil
 }
 
 // Ledger is where calls are recorded.
@@ -104,7 +107,7 @@ func (b *Book) Reserve(ctx context.Context, h Hold) (*Reservation, error) {
 // tryReserve does it at once, or says that others are under way.
 func (b *Book) tryReserve(h Hold) (r *Reservation, wait bool, err error) {
 	err = b.locked(func(f *files) error {
-		limits, err := f.limits()
+		limits, err := b.limits(f)
 		if err != nil {
 			return err
 		}
@@ -112,14 +115,16 @@ func (b *Book) tryReserve(h Hold) (r *Reservation, wait bool, err error) {
 		if err != nil {
 			return err
 		}
+		limited := false
 		for _, l := range limits {
-			if !l.applies(h.Sandbox, h.Agent) {
+			if !l.applies(h.Purse, h.Agent) {
 				continue
 			}
+			limited = true
 			spent, held := b.used(l, b.now()), Amount{}
 			others := 0
 			for _, o := range holds {
-				if l.applies(o.Sandbox, o.Agent) {
+				if l.applies(o.Purse, o.Agent) {
 					held = held.plus(o.Most)
 					others++
 				}
@@ -136,16 +141,30 @@ func (b *Book) tryReserve(h Hold) (r *Reservation, wait bool, err error) {
 		}
 		h.begin(b.now())
 		r = &Reservation{b, h}
+		if !limited {
+			return nil // if this process is killed, nobody has to know what it might have used
+		}
 		return f.writeHolds(append(holds, h))
 	})
 	return r, wait, err
+}
+
+// limits are those that were set, and the usual ones for the rest.
+func (b *Book) limits(f *files) ([]Limit, error) {
+	all, err := f.limits()
+	for _, u := range b.usual {
+		if !slices.ContainsFunc(all, u.Same) {
+			all = append(all, u)
+		}
+	}
+	return all, err
 }
 
 // used is what counts for the limit at a time. b.mu is held.
 func (b *Book) used(l Limit, at time.Time) (sum Amount) {
 	since := minute(l.since(at.In(b.zone)))
 	for k, a := range b.spent {
-		if l.applies(k.sandbox, k.agent) && k.minute >= since {
+		if l.applies(k.purse, k.agent) && k.minute >= since {
 			sum = sum.plus(a)
 		}
 	}
@@ -189,7 +208,7 @@ func (b *Book) readMore() error {
 		if c.ID != "" {
 			b.ended[c.ID] = true
 		}
-		k := key{c.Sandbox, c.Agent, minute(c.Time)}
+		k := key{c.Purse, c.Agent, minute(c.Time)}
 		b.spent[k] = b.spent[k].plus(Amount{c.Cost, c.Total()})
 	})
 }
@@ -223,10 +242,24 @@ type State struct {
 	Held Amount `json:"held"` // at most, by calls under way
 }
 
+// Percent is how much of the limit is used.
+func (s State) Percent() int {
+	if s.Tokens != 0 {
+		return int(float64(s.Used.Tokens) / float64(s.Tokens) * 100)
+	}
+	return int(float64(s.Used.Money) / float64(s.Money) * 100)
+}
+
+// StatesOf are the limits that a call of a sandbox's agent counts for.
+func (b *Book) StatesOf(purse, agent string) ([]State, error) {
+	all, err := b.States()
+	return slices.DeleteFunc(all, func(s State) bool { return !s.applies(purse, agent) }), err
+}
+
 // States are all limits.
 func (b *Book) States() (all []State, err error) {
 	err = b.locked(func(f *files) error {
-		limits, err := f.limits()
+		limits, err := b.limits(f)
 		if err != nil {
 			return err
 		}
@@ -237,7 +270,7 @@ func (b *Book) States() (all []State, err error) {
 		for _, l := range limits {
 			s := State{Limit: l, Used: b.used(l, b.now())}
 			for _, h := range holds {
-				if l.applies(h.Sandbox, h.Agent) {
+				if l.applies(h.Purse, h.Agent) {
 					s.Held = s.Held.plus(h.Most)
 				}
 			}
@@ -248,7 +281,7 @@ func (b *Book) States() (all []State, err error) {
 	return all, err
 }
 
-// Change changes the limits.
+// Change changes the limits that were set.
 func (b *Book) Change(change func([]Limit) ([]Limit, error)) error {
 	return b.locked(func(f *files) error {
 		limits, err := f.limits()
@@ -260,6 +293,14 @@ func (b *Book) Change(change func([]Limit) ([]Limit, error)) error {
 		}
 		return f.writeLimits(limits)
 	})
+}
+
+// Usual is what is usual where l says, nothing if nothing is.
+func (b *Book) Usual(l Limit) Amount {
+	if i := slices.IndexFunc(b.usual, l.Same); i >= 0 {
+		return b.usual[i].Amount
+	}
+	return Amount{}
 }
 
 // locked runs do while nobody else reads or writes what the book has.

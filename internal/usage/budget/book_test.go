@@ -34,7 +34,7 @@ func spend(dir, name string) int {
 		return 1
 	}
 	for {
-		r, err := b.Reserve(context.Background(), Hold{Sandbox: name, Most: Amount{Money: 10 * cent, Tokens: 100}})
+		r, err := b.Reserve(context.Background(), Hold{Purse: name, Most: Amount{Money: 10 * cent, Tokens: 100}})
 		var reached *Reached
 		if errors.As(err, &reached) {
 			fmt.Println("reached", reached)
@@ -45,7 +45,7 @@ func spend(dir, name string) int {
 			return 1
 		}
 		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
-		if err := r.Settle(usage.Call{Time: time.Now(), Sandbox: name, Cost: usage.Money(1+rand.IntN(10)) * cent}); err != nil {
+		if err := r.Settle(usage.Call{Time: time.Now(), Purse: name, Cost: usage.Money(1+rand.IntN(10)) * cent}); err != nil {
 			fmt.Println(err)
 			return 1
 		}
@@ -85,7 +85,7 @@ func dollars(n int64) Amount { return Amount{Money: usage.Money(n) * usage.Dolla
 // try reserves at once, or says why not: "reached SCOPE" or "wait".
 func try(t *testing.T, b *Book, sandbox, agent string, most Amount) (*Reservation, string) {
 	t.Helper()
-	r, wait, err := b.tryReserve(Hold{Sandbox: sandbox, Agent: agent, Most: most})
+	r, wait, err := b.tryReserve(Hold{Purse: sandbox, Agent: agent, Most: most})
 	var reached *Reached
 	switch {
 	case errors.As(err, &reached):
@@ -100,7 +100,7 @@ func try(t *testing.T, b *Book, sandbox, agent string, most Amount) (*Reservatio
 
 func settle(t *testing.T, r *Reservation, sandbox, agent string, used Amount, at time.Time) {
 	t.Helper()
-	if err := r.Settle(usage.Call{Time: at, Sandbox: sandbox, Agent: agent, Cost: used.Money, Tokens: usage.Tokens{Input: used.Tokens}}); err != nil {
+	if err := r.Settle(usage.Call{Time: at, Purse: sandbox, Agent: agent, Cost: used.Money, Tokens: usage.Tokens{Input: used.Tokens}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -175,23 +175,19 @@ func TestPeriods(t *testing.T) {
 	}
 }
 
-// What a sandbox of the same name used before does not count for the next.
-func TestANamesakeStartsAnew(t *testing.T) {
-	b := book(t)
-	r, _ := try(t, b, "a", "", dollars(1))
-	settle(t, r, "a", "", dollars(100), time.Now().Add(-time.Hour))
-	limit := Limit{Of: "sandbox:a", Since: time.Now().Add(-time.Minute), Amount: Amount{Money: usage.Dollar}}
-	if err := b.Change(func([]Limit) ([]Limit, error) { return []Limit{limit}, nil }); err != nil {
+// What is usual holds until something else is set.
+func TestUsualLimits(t *testing.T) {
+	b, err := Open(t.TempDir(), time.UTC, Limit{Of: "all", Period: Day, Amount: Amount{Money: usage.Dollar}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, got := try(t, b, "a", "", dollars(1)); got != "ok" {
+	r, _ := try(t, b, "a", "", dollars(1))
+	settle(t, r, "a", "", dollars(3), time.Now())
+	if _, got := try(t, b, "a", "", dollars(1)); got != "reached day" {
 		t.Errorf("%s", got)
 	}
-	limit.Since = time.Time{} // the control
-	if err := b.Change(func([]Limit) ([]Limit, error) { return []Limit{limit}, nil }); err != nil {
-		t.Fatal(err)
-	}
-	if _, got := try(t, b, "a", "", dollars(1)); got != "reached sandbox:a" {
+	set(t, b, "day=5usd")
+	if _, got := try(t, b, "a", "", dollars(1)); got != "ok" {
 		t.Errorf("%s", got)
 	}
 }
@@ -204,11 +200,11 @@ func TestWaitingEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*lookAgain)
 	defer cancel()
-	if _, err := b.Reserve(ctx, Hold{Sandbox: "b", Most: dollars(1)}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := b.Reserve(ctx, Hold{Purse: "b", Most: dollars(1)}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 	time.AfterFunc(2*lookAgain, func() { _ = r.Cancel() })
-	if _, err := b.Reserve(t.Context(), Hold{Sandbox: "b", Most: dollars(1)}); err != nil {
+	if _, err := b.Reserve(t.Context(), Hold{Purse: "b", Most: dollars(1)}); err != nil {
 		t.Errorf("%v", err)
 	}
 }

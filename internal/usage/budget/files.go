@@ -28,6 +28,7 @@ type Hold struct {
 	Started string    `json:"started"` // the process, as the kernel counts
 	Time    time.Time `json:"time"`
 	Sandbox string    `json:"sandbox,omitempty"`
+	Purse   string    `json:"purse,omitempty"`
 	Agent   string    `json:"agent,omitempty"`
 	Session string    `json:"session,omitempty"`
 	Model   string    `json:"model,omitempty"`
@@ -63,7 +64,7 @@ func started(pid int) string {
 
 // lost is the record of a call whose process was killed: nobody knows what it used, and it may have been all.
 func (h *Hold) lost() usage.Call {
-	return usage.Call{ID: h.ID, Time: h.Time, Sandbox: h.Sandbox, Agent: h.Agent, Session: h.Session, Model: h.Model,
+	return usage.Call{ID: h.ID, Time: h.Time, Sandbox: h.Sandbox, Purse: h.Purse, Agent: h.Agent, Session: h.Session, Model: h.Model,
 		Tokens: usage.Tokens{Input: h.Most.Tokens}, Cost: h.Most.Money, Estimated: true}
 }
 

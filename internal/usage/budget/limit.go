@@ -63,10 +63,9 @@ func (a Amount) String() string {
 
 // Limit is a budget: how much may be used of it, by whom, and how often it begins anew.
 type Limit struct {
-	Of     string `json:"of"`               // "all", "sandbox:NAME", "agent:NAME"
+	Of     string `json:"of"`               // "all", "sandbox:PURSE", "agent:NAME"
+	Name   string `json:"name,omitempty"`   // of a sandbox
 	Period Period `json:"period,omitempty"` // "" for good
-	// Since is when what it is of began, to the minute: a sandbox may have had a namesake.
-	Since time.Time `json:"since,omitzero"`
 	Amount
 }
 
@@ -99,31 +98,34 @@ func ParseScope(text string) (of string, period Period, err error) {
 
 // Scope is what the limit is of, as ParseScope reads it.
 func (l Limit) Scope() string {
+	of := l.Of
+	if l.Name != "" {
+		of = "sandbox:" + l.Name
+	}
 	switch {
 	case l.Period == "":
-		return l.Of
+		return of
 	case l.Of == "all":
 		return string(l.Period)
 	}
-	return l.Of + "/" + string(l.Period)
+	return of + "/" + string(l.Period)
 }
 
+// Same says whether o is of the same.
+func (l Limit) Same(o Limit) bool { return l.Of == o.Of && l.Period == o.Period }
+
 // applies says whether a call counts for the limit, but for its time.
-func (l Limit) applies(sandbox, agent string) bool {
-	return l.Of == "all" || l.Of == "sandbox:"+sandbox && sandbox != "" || l.Of == "agent:"+agent && agent != ""
+func (l Limit) applies(purse, agent string) bool {
+	return l.Of == "all" || l.Of == "sandbox:"+purse && purse != "" || l.Of == "agent:"+agent && agent != ""
 }
 
 // since is from when on calls count for the limit at a time.
 func (l Limit) since(at time.Time) time.Time {
-	begin := time.Unix(0, 0)
 	switch y, m, d := at.Date(); l.Period {
 	case Day:
-		begin = time.Date(y, m, d, 0, 0, 0, 0, at.Location())
+		return time.Date(y, m, d, 0, 0, 0, 0, at.Location())
 	case Month:
-		begin = time.Date(y, m, 1, 0, 0, 0, 0, at.Location())
+		return time.Date(y, m, 1, 0, 0, 0, 0, at.Location())
 	}
-	if begin.Before(l.Since) {
-		return l.Since
-	}
-	return begin
+	return time.Unix(0, 0)
 }

@@ -35,6 +35,20 @@ func (t *Table) Cost(model string, at time.Time, tok usage.Tokens) (cost usage.M
 		r.output.of(tok.Output), e.search.of(tok.Searches)), estimatedAs, true
 }
 
+// Price is c with what it cost, unless it has that or nobody can say.
+func (t *Table) Price(c usage.Call) usage.Call {
+	if c.Unpriced != "" || c.Tokens == (usage.Tokens{}) {
+		return c
+	}
+	cost, as, ok := t.Cost(c.Model, c.Time, c.Tokens)
+	if !ok {
+		c.Unpriced = "no price is known for the model"
+		return c
+	}
+	c.Cost, c.Estimated = cost, c.Estimated || as != ""
+	return c
+}
+
 // Worst is the most that a call can cost with at most so many prompt tokens, each at the dearest of its kinds, and so many
 // output tokens. Searches of the web are not in it.
 func (t *Table) Worst(model string, at time.Time, prompt, output int64) (cost usage.Money, ok bool) {

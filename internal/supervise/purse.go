@@ -1,0 +1,159 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/bailey-sandbox/bailey/internal/egress"
+	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/usage"
+	"github.com/bailey-sandbox/bailey/internal/usage/budget"
+	"github.com/bailey-sandbox/bailey/internal/usage/price"
+)
+
+const (
+	// bytesPerToken is how many bytes of a request are one token, at the least: prose has four, code and JSON three.
+	bytesPerToken = 3
+	// usualOutput is how many tokens a call may write that says no limit: what the largest models are allowed.
+	usualOutput = 128_000
+)
+
+// purse counts and pays for what the models are asked from inside one sandbox.
+type purse struct {
+	book    *budget.Book
+	prices  *price.Table
+	sandbox string
+	account string // the same for the sandbox's forks
+	agent   string
+	session string // of calls that name none
+	log     *slog.Logger
+	tell    func(text string) // shows attached terminals a sentence, or none
+
+	mu     sync.Mutex
+	warned map[string]int // per cent of budgets, by their scope, that were told of
+	over   string         // the budget that was reached, as a sentence
+}
+
+func (s *supervisor) newPurse() (*purse, error) {
+	book, err := budget.Open(filepath.Join(s.cfg.Store.Dirs().Data, state.UsageDir), time.Local, s.cfg.Budget.Of(s.sb.Account(), s.sb.Name)...)
+	if err != nil {
+		return nil, err
+	}
+	prices, err := price.Builtin()
+	if err == nil {
+		prices, err = prices.With(s.cfg.Prices)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the prices of models: %w", err)
+	}
+	return &purse{book: book, prices: prices, sandbox: s.sb.Name, account: s.sb.Account(), agent: s.sb.Agent, session: s.sb.Name + " " + time.Now().UTC().Format("2006-01-02 15:04"),
+		log: s.log, tell: func(text string) { s.alert(&s.alerts.spent, text) }, warned: map[string]int{}}, nil
+}
+
+// Begin sets the most aside that the call can cost.
+func (p *purse) Begin(ctx context.Context, w egress.Wanted) (func(usage.Call, *usage.Money), error) {
+	h := budget.Hold{Sandbox: p.sandbox, Purse: p.account, Agent: p.agent, Session: w.Session, Model: w.Model, Most: p.most(w)}
+	r, err := p.book.Reserve(ctx, h)
+	var reached *budget.Reached
+	switch {
+	case errors.As(err, &reached):
+		text := fmt.Sprintf("%s; the sandbox is held. A person can go on with it, outside: bailey budget raise %s AMOUNT", reached, reached.Limit.Scope())
+		p.reached(text)
+		return nil, errors.New(text)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		p.log.Error("no call is paid for", "error", err)
+		return nil, errors.New("the budgets cannot be read, so no call is paid for: the host's log has the reason")
+	}
+	p.reached("")
+	return func(c usage.Call, cost *usage.Money) { p.settle(r, c, cost) }, nil
+}
+
+// most is what the call can use. Of a model whose price is not known it is nothing: then only tokens can be limited.
+func (p *purse) most(w egress.Wanted) budget.Amount {
+	prompt, output := w.Bytes/bytesPerToken+1, w.Output
+	if output == 0 {
+		output = usualOutput
+	}
+	money, _ := p.prices.Worst(w.Model, time.Now(), prompt, output)
+	return budget.Amount{Money: money, Tokens: prompt + output}
+}
+
+// settle records a call. It runs after the answer has gone.
+func (p *purse) settle(r *budget.Reservation, c usage.Call, cost *usage.Money) {
+	c.Sandbox, c.Purse, c.Agent = p.sandbox, p.account, p.agent
+	if c.Session == "" {
+		c.Session = p.session
+	}
+	if cost != nil {
+		c.Cost = *cost
+	} else {
+		c = p.prices.Price(c)
+	}
+	if c.Unpriced != "" {
+		p.log.Warn("a call of a model cannot be priced", "model", c.Model, "why", c.Unpriced)
+	}
+	if err := r.Settle(c); err != nil {
+		p.log.Error("a call of a model is not recorded", "error", err)
+		return
+	}
+	p.warn()
+}
+
+// reached notes, and shows, that a budget leaves nothing, or that it does again.
+func (p *purse) reached(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over != text {
+		p.over = text
+		p.tell(text)
+	}
+}
+
+// Over says which budget was reached, "" while there is none.
+func (p *purse) Over() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.over
+}
+
+// warn tells once of each budget that it is used to a half, to 80 and to 95 per cent.
+func (p *purse) warn() {
+	states, err := p.book.StatesOf(p.account, p.agent)
+	if err != nil {
+		p.log.Warn("cannot look at the budgets", "error", err)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range states {
+		at := 0
+		for _, mark := range []int{50, 80, 95} {
+			if s.Percent() >= mark {
+				at = mark
+			}
+		}
+		if at > p.warned[s.Scope()] && p.over == "" {
+			text := fmt.Sprintf("%d%% of the budget of %s for %s is used", s.Percent(), s.Amount, s.Scope())
+			p.log.Warn(text)
+			p.tell(text)
+			time.AfterFunc(shownFor, p.forget)
+		}
+		p.warned[s.Scope()] = at
+	}
+}
+
+// forget takes a warning off the terminals, unless a budget has been reached meanwhile.
+func (p *purse) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over == "" {
+		p.tell("")
+	}
+}

@@ -1,0 +1,111 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bailey-sandbox/bailey/test/modelapi"
+)
+
+// used is what bailey usage says, as a whole.
+type used struct {
+	Calls    int
+	Input    int64
+	Output   int64
+	Cost     float64
+	Unpriced int
+}
+
+func (u *user) usage(args ...string) used {
+	u.t.Helper()
+	var v struct{ Total used }
+	if err := json.Unmarshal([]byte(u.must(append([]string{"usage", "--json"}, args...)...)), &v); err != nil {
+		u.t.Fatal(err)
+	}
+	return v.Total
+}
+
+// told is what the provider's answers have said: it counts a request's bytes, and 25 tokens for each answer.
+func (m *model) told() (v used) {
+	for _, r := range m.Requests() {
+		if strings.HasSuffix(r.Path, "/messages") || strings.HasSuffix(r.Path, "/responses") && r.Method == "POST" {
+			v.Calls, v.Input, v.Output = v.Calls+1, v.Input+int64(len(r.Body)/4), v.Output+25
+		}
+	}
+	return v
+}
+
+// TestTheLedgerIsWhatTheProviderSays, and what the agent itself has logged.
+func TestTheLedgerIsWhatTheProviderSays(t *testing.T) {
+	u := newUser(t)
+	u.needAgent("claude")
+	u.ownData("claude")
+	m := serveModelTLS(u, modelapi.Run("echo one"), modelapi.Run("echo two"), modelapi.Say("FINISHED-ALL"))
+	if out := u.bailey(m.run("--name", "main", "claude", ".", "--", "-p", "count")...); out.code != 0 {
+		t.Fatalf("%+v", out)
+	}
+	want, got := m.told(), u.usage()
+	if got.Calls != want.Calls || got.Input != want.Input || got.Output != want.Output || got.Unpriced != 0 || got.Cost <= 0 || want.Calls < 3 {
+		t.Errorf("the ledger has %+v, the provider said %+v", got, want)
+	}
+	if main := u.usage("main"); main != got {
+		t.Errorf("the sandbox has %+v of %+v", main, got)
+	}
+	// The agent logs its conversation, which is all but what it asks on the side.
+	u.env = append(u.env, "CLAUDE_CONFIG_DIR="+filepath.Join(u.sandboxDir("main"), "home", ".claude"))
+	logged := u.usage("--import")
+	if logged.Calls == 0 || logged.Calls > got.Calls || logged.Input > got.Input || logged.Input < got.Input/2 {
+		t.Errorf("the agent has logged %+v of %+v", logged, got)
+	}
+	u.must("rm", "-f", "main")
+	if after := u.usage(); after != got {
+		t.Errorf("with the sandbox went some of what it used: %+v", after)
+	}
+}
+
+// TestABudgetStopsTheRealClaude, which goes round in circles, at most one call late, until a person raises it.
+func TestABudgetStopsTheRealClaude(t *testing.T) {
+	u := newUser(t)
+	u.needAgent("claude")
+	u.ownData("claude")
+	var turns []modelapi.Turn
+	for range 12 {
+		turns = append(turns, modelapi.Run("echo again"))
+	}
+	m := serveModelTLS(u, append(turns, modelapi.Say("FINISHED-ALL"))...)
+	args := m.run("--name", "main", "--budget", "150Ktok", "claude", ".", "--", "-p", "go round in circles")
+	out := u.bailey(args...)
+	if out.code != 121 || !strings.Contains(out.stdout+out.stderr, "the budget of 150Ktok for sandbox:main is used up") || !strings.Contains(out.stderr, "bailey budget raise sandbox:main AMOUNT") {
+		t.Fatalf("%+v", out)
+	}
+	if !strings.Contains(out.stdout, "budget of 150Ktok") {
+		t.Errorf("the agent does not say why it stopped: %q", out.stdout)
+	}
+	at := u.usage()
+	most := int64(0)
+	for _, r := range m.Requests() {
+		most = max(most, int64(len(r.Body)/4)+25)
+	}
+	if total := at.Input + at.Output; total < 150_000 || total >= 150_000+most {
+		t.Errorf("used are %d tokens of 150000, by calls of at most %d", total, most)
+	}
+	refused := strings.Count(u.must("policy", "log", "--json", "main"), "is used up")
+	if refused == 0 || refused > 10 {
+		t.Errorf("%d calls were refused: it tries again and again", refused)
+	}
+	if list := u.must("budget", "ls"); !strings.Contains(list, "sandbox:main   150Ktok") {
+		t.Errorf("%s", list)
+	}
+	// Without more it stays held; raised, it goes on.
+	if out := u.bailey("run", "main", "--", "-c", "-p", "go on"); out.code != 121 {
+		t.Errorf("still: %+v", out)
+	}
+	u.must("budget", "raise", "sandbox:main", "5Mtok")
+	if out := u.bailey("run", "main", "--", "-c", "-p", "go on"); out.code != 0 || !strings.Contains(out.stdout, "FINISHED-ALL") {
+		t.Errorf("after it was raised: %+v", out)
+	}
+}
