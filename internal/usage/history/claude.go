@@ -62,6 +62,7 @@ func readClaude(p part, buf *[]byte) (entries []claudeEntry, skipped Skipped) {
 		return nil, onlyFirst(p, Skipped{Files: 1})
 	}
 	skipped.Long = long
+	session := claudeSession(p.file)
 	same := map[string]string{} // models and sessions are always the same few
 	lines(text, func(line []byte) {
 		e, is, ok := parseClaude(line)
@@ -70,13 +71,27 @@ func readClaude(p part, buf *[]byte) (entries []claudeEntry, skipped Skipped) {
 			skipped.Lines++
 		case is:
 			if e.session == "" {
-				e.session = p.base()
+				e.session = session
 			}
 			e.session, e.model = once(same, e.session), once(same, e.model)
 			entries = append(entries, e)
 		}
 	}, `"usage"`)
 	return entries, skipped
+}
+
+// claudeSession is the session whose log a file is, where its lines do not tell: PROJECT/SESSION.jsonl,
+// PROJECT/SESSION/subagents/NAME.jsonl, and PROJECT/SESSION/NAME.jsonl.
+func claudeSession(f file) string {
+	dirs := strings.Split(f.path, "/")
+	switch n := len(dirs); {
+	case n <= 2:
+		return f.base()
+	case n >= 4 && dirs[n-2] == "subagents":
+		return dirs[n-3]
+	default:
+		return dirs[n-2]
+	}
 }
 
 // onlyFirst counts a file once, however many parts it has.

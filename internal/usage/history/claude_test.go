@@ -72,7 +72,7 @@ func TestWhichEntryOfACallCounts(t *testing.T) {
 		}
 		return text + "\n"
 	}
-	const side = `"isSidechain":true,`
+	const side, session = `"isSidechain":true,`, `"sessionId":"t",`
 	for name, test := range map[string]struct {
 		text  string
 		input int
@@ -88,6 +88,11 @@ func TestWhichEntryOfACallCounts(t *testing.T) {
 		"the parent is known afterwards":  {line("m", "s", 90, side) + line("m", "r", 5, "") + line("m", "r", 5, ""), 5},
 		"and so is the side conversation": {line("m", "s", 90, side) + line("m", "r", 5, "") + line("m", "s", 90, side) + line("m", "q", 1, ""), 6},
 		"two side conversations":          {line("m", "s", 3, side) + line("m", "t", 4, side), 4},
+		"no request at another time":      {line("m", "", 7, "") + strings.Replace(line("m", "", 7, ""), "00Z", "01Z", 1), 14},
+		"no request in another session":   {line("m", "", 7, "") + line("m", "", 7, session), 14},
+		"a session that was resumed":      {line("m", "r", 7, "") + line("m", "r", 7, session), 7},
+		"the parent is of its session":    {line("m", "r", 5, session) + line("m", "s", 90, side), 95},
+		"a parent that was resumed":       {line("m", "r", 5, "") + line("m", "r", 4, session) + line("m", "s", 90, session+side), 5},
 		"a side conversation of its own":  {line("m", "r", 5, "") + line("n", "s", 3, side), 8},
 	} {
 		m, sum := newMerger(), 0

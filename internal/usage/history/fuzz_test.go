@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,13 +151,13 @@ func FuzzLines(f *testing.F) {
 			return
 		}
 		var want, got []string
-		for _, line := range strings.Split(text, "\n") {
+		for line := range strings.Lines(text) {
 			if strings.Contains(line, marker) {
 				want = append(want, line)
 			}
 		}
 		lines([]byte(text), func(line []byte) { got = append(got, string(line)) }, marker)
-		if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		if !slices.Equal(got, want) {
 			t.Errorf("%q instead of %q", got, want)
 		}
 	})
