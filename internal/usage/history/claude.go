@@ -88,9 +88,9 @@ func claudeSession(f file) string {
 	case n <= 2:
 		return f.base()
 	case n >= 4 && dirs[n-2] == "subagents":
-		return dirs[n-3]
+		return named(dirs[n-3])
 	default:
-		return dirs[n-2]
+		return named(dirs[n-2])
 	}
 }
 

@@ -172,7 +172,7 @@ func (c *cursor) name() (name string, told bool) {
 		return "", false
 	}
 	name = c.decode(q)
-	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 }) {
+	if strings.ContainsFunc(name, unprintable) {
 		c.fail()
 	}
 	return name, !c.bad

@@ -93,6 +93,17 @@ func (f file) document(limit int64) ([]byte, error) {
 // base is the file's name without its ending.
 func (f file) base() string {
 	name := filepath.Base(f.path)
-	name = strings.TrimSuffix(name, filepath.Ext(name))
-	return name[:min(len(name), maxName)]
+	return named(strings.TrimSuffix(name, filepath.Ext(name)))
 }
+
+// named is the name of a file as an identifier, without what a terminal would obey.
+func named(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unprintable(r) {
+			return '?'
+		}
+		return r
+	}, name[:min(len(name), maxName)])
+}
+
+func unprintable(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }

@@ -19,7 +19,7 @@ const Unpriced = "the log does not say what it cost"
 const (
 	maxLine     = 16 << 20 // bytes; there are answers of some megabytes
 	maxDocument = 64 << 20 // bytes, of a log that is one document
-	maxTokens   = 1e12     // of one kind in one call; no sum of these runs over
+	maxTokens   = 1e10     // of one kind in one call; the sum of all calls that fit into memory does not run over
 	maxName     = 512      // bytes, of an identifier or a model
 )
 

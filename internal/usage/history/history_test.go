@@ -145,6 +145,22 @@ func TestPartsHaveEveryLineOnce(t *testing.T) {
 	}
 }
 
+func TestSessionsAreNamedAfterTheirFiles(t *testing.T) {
+	line := func(message string) string {
+		return strings.Replace(claudeLine(message, "r", 1, ""), `"sessionId":"s",`, "", 1)
+	}
+	dir := home(t, map[string]string{".claude/projects/p/a.jsonl": line("1"), ".claude/projects/p/b/subagents/x.jsonl": line("2"), ".claude/projects/p/c/x.jsonl": line("3"),
+		".claude/projects/p/\x1b[31m\xff.jsonl": line("4"), ".claude/projects/d.jsonl": line("5")})
+	got, _ := read(t, dir)
+	var sessions []string
+	for l := range strings.Lines(got) {
+		sessions = append(sessions, strings.Join([]string{strings.Fields(l)[1], strings.Fields(l)[3]}, " "))
+	}
+	if want := []string{"?[31m\ufffd 4", "a 1", "b 2", "c 3", "d 5"}; !slices.Equal(sessions, want) {
+		t.Errorf("%q, not %q", sessions, want)
+	}
+}
+
 func TestYieldMayStop(t *testing.T) {
 	dir := home(t, map[string]string{".codex/sessions/a.jsonl": codexLog, ".claude/projects/p/a.jsonl": claudeLine("a", "r", 1, "") + claudeLine("b", "r", 1, "")})
 	for _, s := range Find(func(string) string { return "" }, dir) {

@@ -1,11 +1,11 @@
 package history
 
 // merger keeps one entry of each call, as ccusage does. Two entries are of the same call when the message and the request
-// are the same, and where a request is missing in both, session and time too, as some gateways number their messages anew
-// in each answer; an entry without a message is a call of its own.
-// When either of two is of a side conversation, message and session alone decide, as these replay the messages of
-// their parent under requests of their own; an entry that did not count is one of its session, too. Of several, one that is not of a side conversation wins, then the one with most
-// tokens, which an answer has at its end, then one that tells the speed, then the first.
+// are the same, and where a request is missing in both, session and time too, as there are gateways that number the
+// messages of every answer anew. An entry without a message is a call of its own. When either of two is of a side
+// conversation, message and session alone decide, as these replay the messages of their parent under requests of their
+// own; the session of an entry that did not count does so, too. Of several, one that is not of a side conversation wins,
+// then the one with most tokens, which an answer has at its end, then one that tells the speed, then the first.
 type merger struct {
 	entries []claudeEntry
 	exact   map[exactKey]int32
