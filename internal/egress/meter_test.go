@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,14 +66,14 @@ data: {"type":"message_stop"}
 `
 
 // provider answers as a model does, the first event at once and the rest when more is closed.
-func provider(t *testing.T, p *till, more chan struct{}) (w *web, bodies *[]string) {
+func provider(t *testing.T, p *till, more chan struct{}) (w *web, bodies func() []string) {
 	w = newPaidWeb(t, p, "good.test")
 	w.named("good.test", publicAddr)
-	bodies = new([]string)
+	var all []string
 	w.serve("good.test", 443, func(out http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		w.lab.mu.Lock()
-		*bodies = append(*bodies, fmt.Sprintf("%s %v", body, err))
+		all = append(all, fmt.Sprintf("%s %v", body, err))
 		w.lab.mu.Unlock()
 		out.Header().Set("Content-Type", "text/event-stream")
 		first, rest, _ := strings.Cut(answered, "\n\n")
@@ -81,7 +82,11 @@ func provider(t *testing.T, p *till, more chan struct{}) (w *web, bodies *[]stri
 		<-more
 		_, _ = io.WriteString(out, rest)
 	})
-	return w, bodies
+	return w, func() []string {
+		w.lab.mu.Lock()
+		defer w.lab.mu.Unlock()
+		return slices.Clone(all)
+	}
 }
 
 func TestModelCallsAreCountedAsTheyPass(t *testing.T) {
@@ -129,8 +134,8 @@ func TestOtherRequestsAreNotCounted(t *testing.T) {
 		}
 		_ = r.Body.Close()
 	}
-	if wanted, _ := p.told(); len(wanted) != 0 || len(*bodies) != 2 {
-		t.Errorf("%v, %v", wanted, *bodies)
+	if wanted, _ := p.told(); len(wanted) != 0 || len(bodies()) != 2 {
+		t.Errorf("%v, %v", wanted, bodies())
 	}
 }
 
@@ -155,17 +160,15 @@ func TestACallWaitsForThePurse(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(50 * time.Millisecond)
-	w.lab.mu.Lock()
-	if len(*bodies) != 0 {
+	if len(bodies()) != 0 {
 		t.Error("the provider had it before")
 	}
-	w.lab.mu.Unlock()
 	close(p.wait)
 	if body := <-got; body != answered {
 		t.Errorf("%q", body)
 	}
-	if (*bodies)[0] != large+" <nil>" {
-		t.Errorf("the provider has %d bytes", len((*bodies)[0]))
+	if got := bodies(); got[0] != large+" <nil>" {
+		t.Errorf("the provider has %d bytes", len(got[0]))
 	}
 }
 
@@ -195,7 +198,7 @@ func TestACallThatIsNotPaidForIsRefusedAsItsProviderWould(t *testing.T) {
 					t.Errorf("recorded is %+v", e)
 				}
 			}
-			for _, b := range *bodies {
+			for _, b := range bodies() {
 				if strings.HasSuffix(b, " <nil>") {
 					t.Errorf("the provider has the whole of it: %s", b)
 				}

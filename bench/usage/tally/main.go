@@ -9,13 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/bailey-sandbox/bailey/internal/usage"
 	"github.com/bailey-sandbox/bailey/internal/usage/history"
@@ -80,22 +76,4 @@ func measure(projects string, argv []string) error {
 		fmt.Println(float64(time.Since(start).Microseconds()) / 1000)
 	}
 	return nil
-}
-
-// forget takes the files below dir out of the page cache, which needs no privileges when they are written back.
-func forget(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
-			return err
-		}
-		return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
-	})
 }

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package main
+
+import "errors"
+
+func forget(string) error { return errors.New("forgetting files needs linux") }
