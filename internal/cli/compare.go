@@ -3,8 +3,11 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,11 +15,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bailey-sandbox/bailey/internal/review"
+	"github.com/bailey-sandbox/bailey/internal/state"
+	"github.com/bailey-sandbox/bailey/internal/usage"
+	"github.com/bailey-sandbox/bailey/internal/usage/ledger"
+	"github.com/bailey-sandbox/bailey/internal/usage/report"
 )
 
 type compareOptions struct {
-	test string
-	json bool
+	test  string
+	apply string
+	json  bool
 }
 
 func newCompare(a *app) *cobra.Command {
@@ -25,14 +33,32 @@ func newCompare(a *app) *cobra.Command {
 		Use:   "compare [flags] NAME NAME...",
 		Short: "Show what several sandboxes have made of the same project",
 		Long: `Show what several sandboxes have made of the same project, file by file and side by side: lines added and removed,
-or the letter of one that has the same. With --test, a command runs in the project inside each of them, which is
-started for that if need be. What the one has that you like best is taken over by bailey diff and bailey apply.`,
-		Example:           "  bailey compare night-fork-1 night-fork-2\n  bailey compare --test 'go test ./...' one two three",
+or the letter of one that has the same; and what each has cost. With --test, a command runs in the project inside
+each of them, which is started for that if need be. --apply goes on with the changes of the one that you name, on
+the terminal, as bailey apply -i does.`,
+		Example:           "  bailey compare night-fork-1 night-fork-2\n  bailey compare --test 'go test ./...' one two three\n  bailey compare --apply two one two",
 		Args:              takes(2, 26, "NAME"),
 		ValidArgsFunction: a.names,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.compare(cmd.Context(), args, o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.apply != "" && !slices.Contains(args, o.apply) {
+				return usageError(cmd, "--apply names one of those that are compared, and %s is none", o.apply)
+			}
+			if err := a.compare(cmd.Context(), args, o); err != nil || o.apply == "" {
+				return err
+			}
+			next := a.again(cmd.Context(), "apply", "-i", o.apply)
+			next.Stdin, next.Stdout, next.Stderr = a.In, a.Out, a.Err
+			var exit *exec.ExitError
+			if err := next.Run(); errors.As(err, &exit) {
+				return &exitError{code: exit.ExitCode()} // it has said why
+			} else if err != nil {
+				return err
+			}
+			return nil
+		},
 	}
 	cmd.Flags().StringVar(&o.test, "test", "", "run `COMMAND` by sh -c inside each")
+	cmd.Flags().StringVar(&o.apply, "apply", "", "then choose from the changes of `NAME`, and apply them")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
 	return cmd
 }
@@ -44,6 +70,8 @@ type contender struct {
 	Added   int         `json:"added"`
 	Removed int         `json:"removed"`
 	Risky   int         `json:"risky"`
+	Cost    usage.Money `json:"cost"`
+	Tokens  int64       `json:"tokens"`
 	Test    *testResult `json:"test,omitempty"`
 
 	items map[string]review.Item
@@ -59,12 +87,16 @@ type testResult struct {
 func (a *app) compare(ctx context.Context, names []string, o *compareOptions) error {
 	var all []contender
 	paths := map[string]bool{}
+	used, err := a.usedBy(names)
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
 		reviews, err := a.readReviews(ctx, []string{name})
 		if err != nil {
 			return err
 		}
-		c := contender{Name: name, items: map[string]review.Item{}, cells: map[string]string{}}
+		c := contender{Name: name, Cost: used[name].Cost, Tokens: used[name].Total(), items: map[string]review.Item{}, cells: map[string]string{}}
 		for _, r := range reviews {
 			for _, i := range r.Items {
 				added, removed := countLines(r.Review, i)
@@ -124,6 +156,7 @@ func compareRows(all []contender, paths []string, tested bool) (head []string, r
 	total("files", func(c contender) string { return fmt.Sprint(c.Files) })
 	total("lines", func(c contender) string { return fmt.Sprintf("+%d -%d", c.Added, c.Removed) })
 	total("risky", func(c contender) string { return fmt.Sprint(c.Risky) })
+	total("cost", func(c contender) string { return fmt.Sprintf("%s, %s tokens", c.Cost, report.Count(c.Tokens)) })
 	if tested {
 		total("test", func(c contender) string {
 			if c.Test.Code == 0 {
@@ -134,6 +167,26 @@ func compareRows(all []contender, paths []string, tested bool) (head []string, r
 		total("last line", func(c contender) string { return c.Test.Last })
 	}
 	return head, rows
+}
+
+// usedBy is what each of the sandboxes has used.
+func (a *app) usedBy(names []string) (map[string]usage.Call, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	l, err := ledger.Open(filepath.Join(store.Dirs().Data, state.UsageDir))
+	if err != nil {
+		return nil, err
+	}
+	sums := map[string]usage.Call{}
+	_, err = l.Calls(time.Time{}, time.Time{}, func(c usage.Call) bool {
+		if slices.Contains(names, c.Sandbox) {
+			sums[c.Sandbox] = usage.Call{Tokens: sums[c.Sandbox].Plus(c.Tokens), Cost: sums[c.Sandbox].Cost + c.Cost}
+		}
+		return true
+	})
+	return sums, err
 }
 
 // tryIn runs a command inside a sandbox, which is started if need be.

@@ -273,6 +273,31 @@ func TestChoosingOnAScreen(t *testing.T) {
 	}
 }
 
+// TestTheBetterOfTwoIsApplied compares what two sandboxes made of one project, and goes on with one of them.
+func TestTheBetterOfTwoIsApplied(t *testing.T) {
+	u := newUser(t)
+	u.repository()
+	u.review("one", "echo worse > src/main.go")
+	u.review("two", "echo better > src/main.go; echo new > src/new.go")
+	s := newScreen(u, "main")
+	s.line("clear; bailey compare --apply two one two")
+	s.await("0 of 2 files taken")
+	s.keys("A", "w")
+	s.await("apply 2 changes in 2 files?")
+	s.keys("y")
+	s.await("applied 2 changes")
+	s.prompt()
+	if text := s.text(); !strings.Contains(text, "A: one") || !strings.Contains(text, "cost") {
+		t.Errorf("compared was\n%s", text)
+	}
+	if got := u.host("cat src/main.go src/new.go"); got != "better\nnew\n" {
+		t.Errorf("applied is %q", got)
+	}
+	if out := u.bailey("compare", "--apply", "three", "one", "two"); out.code != 125 || !strings.Contains(out.stderr, "three is none") {
+		t.Errorf("%+v", out)
+	}
+}
+
 // TestClaudeCodeUnderReviewInThisRepository has the real agent change bailey's own sources, and build and test them.
 func TestClaudeCodeUnderReviewInThisRepository(t *testing.T) {
 	u := newUser(t)

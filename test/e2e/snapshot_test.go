@@ -44,7 +44,7 @@ func TestSnapshotsAreKeptRestoredAndForked(t *testing.T) {
 		t.Errorf("a fork's work is seen by others: %q", got)
 	}
 	out := u.must("compare", "--test", "grep -q three src/main.go", "box", forks[0], forks[1])
-	for _, want := range []string{"A: box", "B: try-1", "more", "as A", "failed (1)", "passed"} {
+	for _, want := range []string{"A: box", "B: try-1", "more", "as A", "failed (1)", "passed", "cost", "$0.00, 0 tokens"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("compare lacks %q:\n%s", want, out)
 		}
