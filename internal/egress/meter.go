@@ -52,7 +52,7 @@ func (h *requests) newModelCall(ctx context.Context, r *http.Request, began time
 	if !ok {
 		return nil
 	}
-	return &modelCall{ctx: ctx, purse: h.s.Purse, target: target, session: session(r.Header), began: began, asked: meter.NewRequest(target)}
+	return &modelCall{ctx: ctx, purse: h.s.Purse, target: target, session: session(r.Header), began: began, asked: meter.NewRequest(target, r.Header.Get("Content-Encoding"))}
 }
 
 // session is the agent's own name of its session, where it sends one that can be shown.
@@ -125,6 +125,7 @@ func (b *heldBody) end(p []byte) (int, error) {
 }
 
 func (c *modelCall) begin() error {
+	c.asked.Close()
 	w := Wanted{Session: c.session, Model: c.asked.Model(), Bytes: c.asked.Bytes(), Output: c.asked.MaxOutput()}
 	c.settle, c.refused = c.purse.Begin(c.ctx, w)
 	return c.refused
@@ -146,7 +147,11 @@ func (c *modelCall) received(p []byte) {
 
 // end says what was used. Of an answer that broke off it is what was told until then, and about what was written.
 func (c *modelCall) end() {
-	if c == nil || c.settle == nil {
+	if c == nil {
+		return
+	}
+	c.asked.Close() // where it never came to its end
+	if c.settle == nil {
 		return
 	}
 	call := usage.Call{Time: c.began.UTC(), Session: c.session, Model: c.asked.Model(), Status: c.status, Latency: time.Since(c.began).Seconds()}

@@ -67,6 +67,28 @@ func TestTheLedgerIsWhatTheProviderSays(t *testing.T) {
 	}
 }
 
+// TestTheLedgerOfTheRealCodex is the same for another agent, and another provider's shape.
+func TestTheLedgerOfTheRealCodex(t *testing.T) {
+	u := newUser(t)
+	u.needAgent("codex")
+	u.ownData("codex")
+	m := serveModelTLS(u, modelapi.Run("echo one"), modelapi.Say("FINISHED-ALL"))
+	out := u.bailey("run", "--name", "main", "--allow", "host.bailey.internal:"+m.port, "-e", "OPENAI_API_KEY="+modelKey, "-e", "OPENAI_BASE_URL="+m.url(), "codex", ".", "--",
+		"-c", "model_provider=mock", "-c", `model_providers.mock={name="mock",base_url="`+m.url()+`/v1",wire_api="responses",env_key="OPENAI_API_KEY"}`, "-m", "gpt-5", "exec", "--skip-git-repo-check", "hi")
+	if out.code != 0 {
+		t.Fatalf("%+v", out)
+	}
+	want, got := m.told(), u.usage()
+	if got.Calls != want.Calls || got.Input != want.Input || got.Output != want.Output || got.Unpriced != 0 || got.Cost <= 0 || want.Calls < 2 {
+		t.Errorf("the ledger has %+v, the provider said %+v", got, want)
+	}
+	// Codex logs every call of its conversation.
+	u.env = append(u.env, "CODEX_HOME="+filepath.Join(u.sandboxDir("main"), "home", ".codex"))
+	if logged := u.usage("--import"); logged.Calls == 0 || logged.Calls > got.Calls || logged.Input > got.Input {
+		t.Errorf("the agent has logged %+v of %+v", logged, got)
+	}
+}
+
 // TestABudgetStopsTheRealClaude, which goes round in circles, at most one call late, until a person raises it.
 func TestABudgetStopsTheRealClaude(t *testing.T) {
 	u := newUser(t)

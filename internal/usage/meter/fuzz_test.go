@@ -41,8 +41,9 @@ func FuzzAnswer(f *testing.F) {
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"model":"m","max_tokens":5,"stream":true}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r := NewRequest(Target{})
+		r := NewRequest(Target{}, "")
 		_, _ = r.Write(body)
+		r.Close()
 		if r.MaxOutput() < 0 || r.Bytes() != int64(len(body)) || len(r.Model()) > maxScalar {
 			t.Fatalf("%+v", r)
 		}
@@ -145,8 +146,9 @@ func BenchmarkRequest(b *testing.B) {
 	body := []byte(`{"model":"m","messages":[` + strings.Repeat(`{"role":"user","content":[{"type":"text","text":"`+strings.Repeat("some words of a prompt, \\n and more ", 40)+`"}]},`, 6000) + `{}],"max_tokens":5}`)
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		r := NewRequest(Target{})
+		r := NewRequest(Target{}, "")
 		_, _ = r.Write(body)
+		r.Close()
 	}
 }
 

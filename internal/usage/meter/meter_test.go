@@ -329,9 +329,16 @@ func TestRequests(t *testing.T) {
 		`{"max_tokens":1e3}`:                                                                                          " 0 false",
 		`not json`:                                                                                                    " 0 false",
 	} {
-		r := NewRequest(Target{})
+		r := NewRequest(Target{}, "")
 		for _, c := range []byte(body) {
 			_, _ = r.Write([]byte{c})
+		}
+		r.Close()
+		packed := NewRequest(Target{}, "zstd") // as Codex sends it
+		_, _ = packed.Write(compressedAs(t, "zstd", []byte(body)))
+		packed.Close()
+		if packed.Model() != r.Model() || packed.MaxOutput() != r.MaxOutput() || packed.Bytes() != r.Bytes() {
+			t.Errorf("compressed, %s is %s %d", body, packed.Model(), packed.MaxOutput())
 		}
 		if got := fmt.Sprintf("%s %d %v", r.Model(), r.MaxOutput(), r.Stream()); got != want || r.Bytes() != int64(len(body)) {
 			t.Errorf("%s is %s of %d bytes", body, got, r.Bytes())

@@ -5,8 +5,10 @@ import (
 	"strings"
 )
 
-// Request reads what a request asks for, as its body passes.
+// Request reads what a request asks for, as its body passes. Whoever makes one closes it.
 type Request struct {
+	body   decoder
+	closed bool
 	scan   scanner
 	model  string
 	output int64
@@ -14,19 +16,39 @@ type Request struct {
 	bytes  int64
 }
 
-// NewRequest reads a request to t.
-func NewRequest(t Target) *Request {
+// NewRequest reads a request to t, whose body is in that encoding.
+func NewRequest(t Target, encoding string) *Request {
 	r := &Request{model: t.Model}
 	r.scan.emit = r.value
+	r.body = decoded(encoding, (*asked)(r))
 	return r
 }
 
 // Write takes a part of the body. It never fails.
 func (r *Request) Write(p []byte) (int, error) {
-	r.bytes += int64(len(p))
-	r.scan.write(p)
+	if !r.closed {
+		r.body.write(p)
+	}
 	return len(p), nil
 }
+
+// Close says that no more comes. What was asked for is known then.
+func (r *Request) Close() {
+	if !r.closed {
+		r.closed = true
+		r.body.end()
+	}
+}
+
+// asked takes a request's body when it is decoded.
+type asked Request
+
+func (a *asked) write(p []byte) {
+	a.bytes += int64(len(p))
+	a.scan.write(p)
+}
+
+func (a *asked) end() string { return "" }
 
 func (r *Request) value(path []byte, s scalar) {
 	switch string(path) {
@@ -52,5 +74,5 @@ func (r *Request) MaxOutput() int64 { return r.output }
 // Stream says whether the answer is to come as it is made.
 func (r *Request) Stream() bool { return r.stream }
 
-// Bytes is the size of what has passed.
+// Bytes is the size of the body, decoded.
 func (r *Request) Bytes() int64 { return r.bytes }
