@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/bailey-sandbox/bailey/bench/compare"
@@ -25,6 +26,9 @@ const (
 	plain  = "plain TLS reverse proxy"
 	bailey = "bailey, inspected"
 	keeps  = "bailey, with a secret"
+	// A model's answer of 300 events to a prompt of 300 KiB, at a path where it is counted, and at another.
+	counted = "a model's answer, counted"
+	passed  = "the same, not counted"
 )
 
 // Figures, in the order in which the probe prints them.
@@ -35,6 +39,10 @@ const (
 	open   = "1,000 requests, 8 clients"
 	single = "request, median"
 	worst  = "request, p99"
+
+	first      = "first byte, median"
+	firstWorst = "first byte, p99"
+	answer     = "whole, median"
 )
 
 func targets() []compare.Target {
@@ -106,7 +114,22 @@ func Run(ctx context.Context, dir, program string, rounds int) (report compare.R
 	if report.Results, err = compare.Run(ctx, roads, rounds); err != nil {
 		return report, err
 	}
-	report.Verdicts = compare.Judge(report.Results, append(targets(), secrets()...))
+	models := []compare.Command{
+		y.Command(counted, "exec", yard.Name, inside, "model", "/v1/messages", lab.Web),
+		y.Command(passed, "exec", yard.Name, inside, "model", "/v1/others", lab.Web),
+	}
+	for i := range models {
+		models[i].Figures = []string{first, firstWorst, answer}
+	}
+	answers, err := compare.Run(ctx, models, rounds)
+	if err != nil {
+		return report, err
+	}
+	report.Results = append(report.Results, answers...)
+	report.Verdicts = compare.Judge(report.Results, slices.Concat(targets(), secrets(), []compare.Target{
+		{Command: counted + ", " + first, Peer: passed + ", " + first, Factor: 1, Plus: 3}, // counting waits for no disk but the reservation's
+		{Command: counted + ", " + answer, Peer: passed + ", " + answer, Factor: 1.1, Plus: 3},
+	}))
 	report.Results = append(report.Results, weights...)
 	return report, nil
 }

@@ -9,6 +9,8 @@
 //	probe proxy FILE ADDRESS       is a plain reverse proxy to the probe web at ADDRESS, with its certificate; prints its address
 //	probe requests ADDRESS         prints the figures of package requests, a number each, milliseconds; its requests carry
 //	                               the token in BENCH_TOKEN
+//	probe model PATH ADDRESS       asks for a model's answer at PATH; prints a number each, milliseconds: the median and the
+//	                               99th hundredth of the time to its first byte, and the median of the whole
 //	probe hold N ADDRESS           opens N connections, prints a line, and holds them until its input ends
 //	probe holdweb N ADDRESS        the same, of HTTPS, with one request on each
 //	probe soak SECONDS RATE ADDRESS WEB   makes RATE connections a second to both, in turn; prints how many it made
@@ -49,6 +51,8 @@ func run(args []string) error {
 		return proxy(args[1], args[2])
 	case len(args) == 2 && args[0] == "requests":
 		return requests(args[1])
+	case len(args) == 3 && args[0] == "model":
+		return model(args[1], args[2])
 	case len(args) == 3 && args[0] == "hold":
 		return hold(number(1), func() (io.Closer, error) { return ask(args[2], askEcho) })
 	case len(args) == 3 && args[0] == "holdweb":

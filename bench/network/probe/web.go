@@ -17,6 +17,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -26,7 +27,8 @@ const webName = "host.bailey.internal"
 // secret is the token that the web takes; a request may also come without one.
 const secret = "the-secret-of-" + webName
 
-// web serves HTTP/1 in TLS: bulk bytes to a GET of /down, one byte to everything else when its body has arrived.
+// web serves HTTP/1 in TLS: bulk bytes to a GET of /down, a model's answer to a POST below /v1, one byte to everything
+// else, when its body has arrived.
 func web(file string) error {
 	identity, err := makeIdentity(file)
 	if err != nil {
@@ -42,9 +44,14 @@ func web(file string) error {
 			_ = fill(w)
 			return
 		}
-		if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{r.Body}, chunk()); err == nil {
-			_, _ = io.WriteString(w, "x")
+		if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{r.Body}, chunk()); err != nil {
+			return
 		}
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			speak(w)
+			return
+		}
+		_, _ = io.WriteString(w, "x")
 	}))
 }
 
