@@ -55,6 +55,15 @@ func (h *requests) newModelCall(ctx context.Context, r *http.Request, began time
 	return &modelCall{ctx: ctx, purse: h.s.Purse, target: target, session: session(r.Header), began: began, asked: meter.NewRequest(target, r.Header.Get("Content-Encoding"))}
 }
 
+// uncounted says whether r is to ask a model in a way that cannot be read.
+func (h *requests) uncounted(r *http.Request) bool {
+	if h.s.Purse == nil || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return false
+	}
+	_, asks := meter.Detect(http.MethodPost, string(h.f.target.Host), r.URL.EscapedPath())
+	return asks
+}
+
 // session is the agent's own name of its session, where it sends one that can be shown.
 func session(h http.Header) string {
 	const longest = 100

@@ -267,3 +267,29 @@ func TestACompressedAnswerIsCountedAndPassesUnchanged(t *testing.T) {
 		t.Errorf("%+v", calls)
 	}
 }
+
+// A model cannot be asked where nobody counts. Other WebSockets pass.
+func TestAWebSocketToAModelIsRefused(t *testing.T) {
+	p, more := &till{}, make(chan struct{})
+	close(more)
+	w, bodies := provider(t, p, more)
+	for path, want := range map[string]int{"/v1/responses": http.StatusUpgradeRequired, "/v1//realtime": http.StatusUpgradeRequired, "/chat": http.StatusOK} {
+		r, err := http.NewRequest(http.MethodGet, "https://good.test"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Connection", "Upgrade")
+		r.Header.Set("Upgrade", "websocket")
+		answer, err := w.client(false).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%s: %d", path, answer.StatusCode)
+		}
+	}
+	if len(bodies()) != 1 {
+		t.Errorf("the provider has %q", bodies())
+	}
+}

@@ -141,6 +141,10 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if errors.As(err, &refused) && decision.Verdict == policy.Allow {
 		status, decision = http.StatusForbidden, policy.Decision{Rule: decision.Rule, Reason: refused.Reason, Cure: refused.Cure}
 	}
+	if decision.Verdict == policy.Allow && h.uncounted(r) {
+		status = http.StatusUpgradeRequired // on which clients send requests instead
+		decision = policy.Decision{Rule: decision.Rule, Reason: "what is asked of a model in a WebSocket cannot be counted, and so it is not passed on: send requests"}
+	}
 	e := h.event(r, decision)
 	if decision.Verdict != policy.Allow {
 		e.Status = status

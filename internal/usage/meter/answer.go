@@ -57,8 +57,11 @@ func NewAnswer(t Target, status int, header http.Header) *Answer {
 		in = &frames{to: a}
 	}
 	a.body = decoded(header.Get("Content-Encoding"), in)
-	if t.API == Batch {
+	switch t.API {
+	case Batch:
 		a.Unpriced = "it is a batch, which is answered and paid for later"
+	case Other:
+		a.Unpriced = "what it costs is not told in tokens"
 	}
 	return a
 }
@@ -78,7 +81,7 @@ func (a *Answer) Close() Result {
 	told := len(a.counts) > 0
 	a.Complete = told && a.last
 	switch {
-	case a.target.API == Batch:
+	case a.target.API == Batch || a.target.API == Other && a.status < 400:
 	case a.status >= 400:
 		a.Unpriced = "" // nobody pays for an error
 		a.Complete = true

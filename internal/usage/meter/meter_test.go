@@ -114,6 +114,8 @@ func answers() []answerCase {
 		{"half a token", Anthropic, 200, plain, `{"model":"m","usage":{"input_tokens":1.5,"output_tokens":2}}`, "0/0/0/0/2(0)0 m complete unpriced: its input_tokens is no count"},
 		{"more than there can be", Anthropic, 200, plain, `{"model":"m","usage":{"input_tokens":9999999999999999999999,"output_tokens":2}}`, "0/0/0/0/2(0)0 m complete unpriced: its input_tokens is no count"},
 		{"a count as text", Anthropic, 200, plain, `{"model":"m","usage":{"input_tokens":"7","output_tokens":2}}`, "0/0/0/0/2(0)0 m complete unpriced: its input_tokens is no count"},
+		{"speech", Other, 200, "audio/mpeg", "ID3...", "0/0/0/0/0(0)0 unpriced: what it costs is not told in tokens"},
+		{"embeddings", Other, 200, plain, `{"model":"e","usage":{"prompt_tokens":5}}`, "0/0/0/0/0(0)0 e unpriced: what it costs is not told in tokens"},
 		{"a batch", Batch, 200, plain, `{"id":"b1","processing_status":"in_progress"}`, "0/0/0/0/0(0)0 b1 unpriced: it is a batch, which is answered and paid for later"},
 
 		{"a response", Responses, 200, plain, responses, "40/0/0/60/50(20)0 gpt-5-codex resp_1 complete"},
@@ -306,7 +308,13 @@ func TestDetect(t *testing.T) {
 		"POST us-east5-aiplatform.googleapis.com /v1/projects/p/locations/l/publishers/anthropic/models/claude-opus-4-8@20260101:streamRawPredict": {Anthropic, "claude-opus-4-8@20260101"},
 		"POST bedrock-runtime.us-east-1.amazonaws.com /model/us.anthropic.claude-opus-4-8-v1%3A0/invoke-with-response-stream":                      {BedrockInvoke, "us.anthropic.claude-opus-4-8-v1:0"},
 		"POST bedrock-runtime.us-east-1.amazonaws.com /model/amazon.nova-pro-v1:0/converse-stream":                                                 {BedrockConverse, "amazon.nova-pro-v1:0"},
-		"POST example.com /upload": {},
+		"POST example.com /upload":                 {},
+		"POST api.anthropic.com //v1//messages/":   {Anthropic, ""},
+		"POST api.anthropic.com /x/../v1/messages": {Anthropic, ""},
+		"POST api.anthropic.com /V1/Messages":      {Anthropic, ""},
+		"POST api.anthropic.com /v1/%6dessages":    {Anthropic, ""},
+		"POST api.openai.com /v1/embeddings":       {Other, ""},
+		"POST api.openai.com /v1/threads/t/runs":   {Other, ""},
 	} {
 		f := strings.Fields(request)
 		got, ok := Detect(f[0], f[1], f[2])

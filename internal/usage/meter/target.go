@@ -5,6 +5,8 @@ package meter
 
 import (
 	"net/url"
+	pathpkg "path"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +23,7 @@ const (
 	BedrockInvoke       // Anthropic's messages in Amazon's frames
 	BedrockConverse     // Amazon's own
 	Batch               // calls that are answered another day: noted, and not counted
+	Other               // what is paid for, but whose answers are not read: pictures, speech, embeddings
 )
 
 // Target is an API, and the model where the path names it.
@@ -35,19 +38,24 @@ func Detect(method, host, path string) (t Target, ok bool) {
 	if method != "POST" {
 		return Target{}, false
 	}
-	if decoded, err := url.PathUnescape(path); err == nil {
-		path = decoded
+	path = clean(path)
+	ends := func(suffixes ...string) bool {
+		low := strings.ToLower(path)
+		return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(low, s) })
 	}
-	path = strings.TrimSuffix(path, "/")
 	switch {
-	case strings.HasSuffix(path, "/v1/messages/batches"), strings.HasSuffix(path, "/v1/batches"), strings.HasSuffix(path, ":batchGenerateContent"):
+	case ends("/v1/messages/batches", "/v1/batches", ":batchgeneratecontent"):
 		return Target{API: Batch}, true
-	case strings.HasSuffix(path, "/v1/messages"):
+	case ends("/v1/messages"):
 		return Target{API: Anthropic}, true
-	case strings.HasSuffix(path, "/chat/completions"):
+	case ends("/chat/completions"):
 		return Target{API: Chat, Model: between(path, "/deployments/", "/")}, true
-	case strings.HasSuffix(path, "/v1/responses"), strings.HasSuffix(path, "/openai/responses"), strings.HasSuffix(path, "/codex/responses"):
+	case ends("/v1/responses", "/openai/responses", "/codex/responses"):
 		return Target{API: Responses, Model: between(path, "/deployments/", "/")}, true
+	case ends("/v1/complete", "/v1/completions", "/v1/embeddings", "/v1/images/generations", "/v1/images/edits", "/v1/images/variations", "/v1/audio/speech",
+		"/v1/audio/transcriptions", "/v1/audio/translations", "/v1/videos", "/v1/realtime", "/threads/runs", ":embedcontent", ":batchembedcontents", ":predict", ":predictlongrunning"),
+		strings.Contains(path, "/v1/threads/") && ends("/runs"):
+		return Target{API: Other}, true
 	}
 	if i := strings.LastIndex(path, ":"); i > strings.LastIndex(path, "/") {
 		model := path[strings.LastIndex(path[:i], "/")+1 : i]
@@ -73,6 +81,14 @@ func Detect(method, host, path string) (t Target, ok bool) {
 		}
 	}
 	return Target{}, false
+}
+
+// clean is a path as the most generous of servers would read it: whoever asks wants to be found out.
+func clean(p string) string {
+	if decoded, err := url.PathUnescape(p); err == nil {
+		p = decoded
+	}
+	return pathpkg.Clean("/" + strings.ReplaceAll(p, `\`, "/"))
 }
 
 // between is what stands in text behind before, up to after.
