@@ -17,6 +17,7 @@ import (
 	"github.com/bailey-sandbox/bailey/internal/api"
 	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/supervise"
+	"github.com/bailey-sandbox/bailey/internal/usage/report"
 	"github.com/bailey-sandbox/bailey/internal/vt"
 )
 
@@ -34,7 +35,7 @@ func newLogs(a *app) *cobra.Command {
 		Use:   "logs [flags] NAME",
 		Short: "Show what a sandbox's agent has printed",
 		Long: `Show what the agent has printed, also after it has ended or the sandbox was stopped. Control sequences
-are left out, so a full-screen program is best seen with bailey attach.`,
+are left out, so a full-screen program is best seen with bailey attach. What it has cost so far is said behind it, on stderr.`,
 		Example:           "  bailey logs --tail 50 claude-shop\n  bailey logs -f claude-shop",
 		Args:              takes(1, 1, "NAME"),
 		ValidArgsFunction: a.names,
@@ -43,12 +44,24 @@ are left out, so a full-screen program is best seen with bailey attach.`,
 			if err != nil {
 				return err
 			}
-			return a.logs(cmd.Context(), sb, o)
+			if err := a.logs(cmd.Context(), sb, o); err != nil {
+				return err
+			}
+			return a.noteUsed(sb.Name)
 		},
 	}
 	cmd.Flags().BoolVarP(&o.follow, "follow", "f", false, "go on until the agent has ended")
 	cmd.Flags().IntVarP(&o.tail, "tail", "n", -1, "show the last `LINES` only")
 	return cmd
+}
+
+// noteUsed says what a sandbox has used so far, if anything.
+func (a *app) noteUsed(name string) error {
+	used, err := a.usedBy([]string{name})
+	if c, ok := used[name]; ok {
+		a.note("%s has used %s, %s tokens: bailey usage %[1]s", name, c.Cost, report.Count(c.Total()))
+	}
+	return err
 }
 
 func (a *app) logs(ctx context.Context, sb *state.Sandbox, o *logsOptions) error {

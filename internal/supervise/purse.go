@@ -37,6 +37,7 @@ type purse struct {
 	mu     sync.Mutex
 	warned map[string]int // per cent of budgets, by their scope, that were told of
 	over   string         // the budget that was reached, as a sentence
+	spent  usage.Money    // since the sandbox was started
 }
 
 func (s *supervisor) newPurse() (*purse, error) {
@@ -103,7 +104,20 @@ func (p *purse) settle(r *budget.Reservation, c usage.Call, cost *usage.Money) {
 		p.log.Error("a call of a model is not recorded", "error", err)
 		return
 	}
+	p.count(c.Cost)
 	p.warn()
+}
+
+// count shows what was spent since the start at every whole dollar.
+func (p *purse) count(cost usage.Money) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.spent / usage.Dollar
+	p.spent += cost
+	if p.spent/usage.Dollar > before && p.over == "" {
+		p.tell(fmt.Sprintf("%s used since the start: bailey usage %s", p.spent, p.sandbox))
+		time.AfterFunc(shownFor, p.forget)
+	}
 }
 
 // reached notes, and shows, that a budget leaves nothing, or that it does again.

@@ -61,6 +61,9 @@ func TestTheLedgerIsWhatTheProviderSays(t *testing.T) {
 	if logged.Calls == 0 || logged.Calls > got.Calls || logged.Input > got.Input || logged.Input < got.Input/2 {
 		t.Errorf("the agent has logged %+v of %+v", logged, got)
 	}
+	if out := u.bailey("logs", "main"); !strings.Contains(out.stderr, "note: main has used $") || strings.Contains(out.stdout, "has used") {
+		t.Errorf("logs: %+v", out)
+	}
 	u.must("rm", "-f", "main")
 	if after := u.usage(); after != got {
 		t.Errorf("with the sandbox went some of what it used: %+v", after)

@@ -4,6 +4,7 @@ import "net/http"
 
 // anthropic answers the Messages API (docs.anthropic.com, "Messages" and "Streaming messages").
 func (s *Server) anthropic(w http.ResponseWriter, body object, tokens int) {
+	w.Header().Set("Request-Id", s.ids.next("req")) // as the real one does: clients log it
 	done := 0
 	for _, m := range list(body["messages"]) {
 		for _, c := range list(fields(m)["content"]) {
