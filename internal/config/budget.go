@@ -11,6 +11,14 @@ import (
 type Budget struct {
 	Sandbox budget.Amount // by each sandbox, for good
 	All     []budget.Limit
+	Guard   Guard
+}
+
+// Guard stops an agent that runs away, whatever it costs. Zero is no limit.
+type Guard struct {
+	PerMinute int `yaml:"calls_per_minute"`
+	Same      int `yaml:"same_in_a_row"`
+	AtOnce    int `yaml:"at_once"`
 }
 
 // Shared are the limits that all sandboxes share.
@@ -30,6 +38,7 @@ type budgetSection struct {
 	Day     string `yaml:"day"`
 	Month   string `yaml:"month"`
 	All     string `yaml:"all"`
+	Guard   `yaml:",inline"`
 }
 
 func (s budgetSection) budget() (b Budget, err error) {
@@ -51,6 +60,10 @@ func (s budgetSection) budget() (b Budget, err error) {
 		if a := read(l.key, l.text); a != (budget.Amount{}) {
 			b.All = append(b.All, budget.Limit{Of: "all", Period: l.period, Amount: a})
 		}
+	}
+	b.Guard = s.Guard
+	if g := s.Guard; g.PerMinute < 0 || g.Same < 0 || g.AtOnce < 0 {
+		errs = append(errs, errors.New(" budget: a number of calls is negative"))
 	}
 	return b, errors.Join(errs...)
 }

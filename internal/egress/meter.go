@@ -22,8 +22,9 @@ type Purse interface {
 // Wanted is a call that is about to be made.
 type Wanted struct {
 	Session, Model string
-	Bytes          int64 // the request's size
-	Output         int64 // how many tokens may be written, 0 where the request does not say
+	Bytes          int64  // the request's size
+	Sum            uint32 // two calls of the same size and sum are nearly always the same
+	Output         int64  // how many tokens may be written, 0 where the request does not say
 }
 
 // modelCall counts what one request to a model's API uses, out of a copy of the bytes that pass, for which nothing waits.
@@ -135,7 +136,7 @@ func (b *heldBody) end(p []byte) (int, error) {
 
 func (c *modelCall) begin() error {
 	c.asked.Close()
-	w := Wanted{Session: c.session, Model: c.asked.Model(), Bytes: c.asked.Bytes(), Output: c.asked.MaxOutput()}
+	w := Wanted{Session: c.session, Model: c.asked.Model(), Bytes: c.asked.Bytes(), Sum: c.asked.Sum(), Output: c.asked.MaxOutput()}
 	c.settle, c.refused = c.purse.Begin(c.ctx, w)
 	return c.refused
 }

@@ -35,6 +35,7 @@ type purse struct {
 	tell    func(text string) // shows attached terminals a sentence, or none
 
 	mu     sync.Mutex
+	guard  guard
 	warned map[string]int // per cent of budgets, by their scope, that were told of
 	over   string         // the budget that was reached, as a sentence
 	spent  usage.Money    // since the sandbox was started
@@ -53,13 +54,20 @@ func (s *supervisor) newPurse() (*purse, error) {
 		return nil, fmt.Errorf("cannot read the prices of models: %w", err)
 	}
 	return &purse{book: book, prices: prices, sandbox: s.sb.Name, account: s.sb.Account(), agent: s.sb.Agent, session: s.sb.Name + " " + time.Now().UTC().Format("2006-01-02 15:04"),
-		log: s.log, tell: func(text string) { s.alert(&s.alerts.spent, text) }, warned: map[string]int{}}, nil
+		log: s.log, guard: guard{Guard: s.cfg.Budget.Guard}, tell: func(text string) { s.alert(&s.alerts.spent, text) }, warned: map[string]int{}}, nil
 }
 
 // Begin sets the most aside that the call can cost.
 func (p *purse) Begin(ctx context.Context, w egress.Wanted) (func(usage.Call, *usage.Money), error) {
+	if text := p.letCall(w); text != "" {
+		p.reached(text)
+		return nil, errors.New(text)
+	}
 	h := budget.Hold{Sandbox: p.sandbox, Purse: p.account, Agent: p.agent, Session: w.Session, Model: w.Model, Most: p.most(w)}
 	r, err := p.book.Reserve(ctx, h)
+	if err != nil {
+		p.ended()
+	}
 	var reached *budget.Reached
 	switch {
 	case errors.As(err, &reached):
@@ -88,6 +96,7 @@ func (p *purse) most(w egress.Wanted) budget.Amount {
 
 // settle records a call. It runs after the answer has gone.
 func (p *purse) settle(r *budget.Reservation, c usage.Call, cost *usage.Money) {
+	p.ended()
 	c.Sandbox, c.Purse, c.Agent = p.sandbox, p.account, p.agent
 	if c.Session == "" {
 		c.Session = p.session

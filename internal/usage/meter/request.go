@@ -1,6 +1,8 @@
 package meter
 
 import (
+	"hash"
+	"hash/crc32"
 	"strconv"
 	"strings"
 )
@@ -14,11 +16,12 @@ type Request struct {
 	output int64
 	stream bool
 	bytes  int64
+	sum    hash.Hash32
 }
 
 // NewRequest reads a request to t, whose body is in that encoding.
 func NewRequest(t Target, encoding string) *Request {
-	r := &Request{model: t.Model}
+	r := &Request{model: t.Model, sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
 	r.scan.emit = r.value
 	r.body = decoded(encoding, (*asked)(r))
 	return r
@@ -45,6 +48,7 @@ type asked Request
 
 func (a *asked) write(p []byte) {
 	a.bytes += int64(len(p))
+	_, _ = a.sum.Write(p)
 	a.scan.write(p)
 }
 
@@ -73,6 +77,9 @@ func (r *Request) MaxOutput() int64 { return r.output }
 
 // Stream says whether the answer is to come as it is made.
 func (r *Request) Stream() bool { return r.stream }
+
+// Sum is nearly always another for another body.
+func (r *Request) Sum() uint32 { return r.sum.Sum32() }
 
 // Bytes is the size of the body, decoded.
 func (r *Request) Bytes() int64 { return r.bytes }
