@@ -44,7 +44,7 @@ func newUsage(a *app) *cobra.Command {
 		Long: `Show the tokens that the sandboxes' agents, or one's, have used, and what they cost: as the providers' answers
 say it, for every agent alike, also of sandboxes that are gone. A cost is that of the providers' list prices, or of
 prices: in config.yaml; subscriptions cost what they cost. "~" marks an estimate, "+" that something is in it
-which nobody can price.
+which nobody can price. IN is what was read anew, WRITE and READ are into and from caches.
 
 --import reads the logs instead that agents on this host keep themselves: Claude Code, Codex, OpenCode, Gemini CLI.`,
 		Example: `  bailey usage
@@ -222,24 +222,30 @@ func (a *app) showUsage(o *usageOptions, rows []report.Row) error {
 	if report.By(o.by) == report.Session {
 		last = "CONTEXT" // grows with each turn
 	}
+	const others = 64 // columns
+	_, cols := a.size()
 	var table [][]string
 	for _, r := range append(slices.Clone(rows), total) {
-		if table = append(table, usageRow(r)); last == "CONTEXT" {
-			table[len(table)-1][7] = report.Spark(r.Context, 9)
+		if table = append(table, usageRow(r, max(16, cols-others), report.By(o.by))); last == "CONTEXT" {
+			table[len(table)-1][7] = report.Spark(r.Context, 8)
 		}
 	}
 	table[len(table)-1][0] = "total"
-	return a.table([]string{strings.ToUpper(o.by), "CALLS", "INPUT", "OUTPUT", "WRITTEN", "CACHED", "COST", last}, table)
+	return a.table([]string{strings.ToUpper(o.by), "CALLS", "IN", "OUT", "WRITE", "READ", "COST", last}, table)
 }
 
-func usageRow(r report.Row) []string {
-	const longest = 24
+// usageRow has a row's key in at most longest columns.
+func usageRow(r report.Row, longest int, by report.By) []string {
 	key := []rune(r.Key)
 	if len(key) == 0 {
 		key = []rune("-")
 	}
-	if len(key) > longest {
-		key = append([]rune("…"), key[len(key)-longest+1:]...) // sessions and models differ at their ends
+	switch {
+	case len(key) <= longest:
+	case by == report.Session: // they differ at their ends
+		key = append([]rune("…"), key[len(key)-longest+1:]...)
+	default:
+		key = append(key[:longest-1], '…')
 	}
 	cost := r.Cost.String()
 	if r.Estimated > 0 {

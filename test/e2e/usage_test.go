@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bailey-sandbox/bailey/test/modelapi"
@@ -132,5 +135,53 @@ func TestABudgetStopsTheRealClaude(t *testing.T) {
 	u.must("budget", "raise", "sandbox:main", "5Mtok")
 	if out := u.bailey("run", "main", "--", "-c", "-p", "go on"); out.code != 0 || !strings.Contains(out.stdout, "FINISHED-ALL") {
 		t.Errorf("after it was raised: %+v", out)
+	}
+}
+
+// TestABudgetIsShared has several real agents go round in circles on one budget: it is passed by one call at most.
+// BAILEY_BUDGET_BOXES says how many.
+func TestABudgetIsShared(t *testing.T) {
+	boxes := 3
+	if text, ok := os.LookupEnv("BAILEY_BUDGET_BOXES"); ok {
+		var err error
+		if boxes, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := newUser(t)
+	u.needAgent("claude")
+	u.ownData("claude")
+	var turns []modelapi.Turn
+	for range 200 {
+		turns = append(turns, modelapi.Run("echo again"))
+	}
+	m := serveModelTLS(u, turns...)
+	limit := int64(100_000 * boxes)
+	u.must("budget", "set", "day", strconv.FormatInt(limit, 10)+"tok")
+	var all sync.WaitGroup
+	for i := range boxes {
+		all.Go(func() {
+			out := u.bailey(m.run("--name", "box-"+strconv.Itoa(i), "claude", ".", "--", "-p", "go round in circles")...)
+			if out.code != 121 {
+				t.Errorf("box-%d: %+v", i, out)
+			}
+		})
+	}
+	all.Wait()
+	most := int64(0)
+	for _, r := range m.Requests() {
+		most = max(most, int64(len(r.Body)/4)+25)
+	}
+	got := u.usage()
+	if total := got.Input + got.Output; total < limit || total >= limit+most {
+		t.Errorf("used are %d tokens of %d, by calls of at most %d", total, limit, most)
+	}
+	refused := 0
+	for i := range boxes {
+		refused += strings.Count(u.must("policy", "log", "--json", "box-"+strconv.Itoa(i)), "is used up")
+	}
+	t.Logf("%d sandboxes used %d tokens of %d in %d calls of at most %d; %d more were refused", boxes, got.Input+got.Output, limit, got.Calls, most, refused)
+	if refused > 10*boxes {
+		t.Errorf("%d calls were refused: they try again and again", refused)
 	}
 }
