@@ -33,14 +33,18 @@ type Answer struct {
 	body    decoder // what takes the body as it came
 	scan    scanner
 	counts  map[string]int64
-	last    bool   // the provider has said that this was all
+	last    bool             // the provider has said that this was all
+	extra   map[string]int64 // counts of iterations, in the document of that number
+	listed  int
+	step    string
 	strange string // why a count is not believed
+	fast    bool   // the model was asked to hurry, which has a price of its own
 	size    int64  // of what was written, in bytes of text
 }
 
 // NewAnswer reads the answer to a request to t, whose head is given.
 func NewAnswer(t Target, status int, header http.Header) *Answer {
-	a := &Answer{target: t, status: status, counts: map[string]int64{}}
+	a := &Answer{target: t, status: status, counts: map[string]int64{}, extra: map[string]int64{}, listed: -1}
 	a.Model = t.Model
 	for _, name := range []string{"Request-Id", "X-Request-Id", "X-Amzn-Requestid"} {
 		if id := header.Get(name); id != "" && len(id) <= maxScalar {
@@ -77,7 +81,13 @@ func (a *Answer) Close() Result {
 	if why := a.body.end(); why != "" && a.Unpriced == "" {
 		a.Unpriced = why
 	}
-	a.Tokens = a.tokens()
+	a.Tokens = a.tokens(a.counts)
+	if len(a.extra) > 0 {
+		a.Tokens = a.Plus(a.tokens(a.extra))
+	}
+	if a.fast && a.Model != "" {
+		a.Model += "-fast"
+	}
 	told := len(a.counts) > 0
 	a.Complete = told && a.last
 	switch {
@@ -122,14 +132,36 @@ func (a *Answer) value(path []byte, s scalar) {
 	case Anthropic, BedrockInvoke:
 		name = strings.TrimPrefix(name, "message.")
 	}
-	for _, prefix := range []string{"usage.", "usageMetadata."} {
-		if count, ok := strings.CutPrefix(name, prefix); ok && s.kind != 'n' {
+	if part, ok := strings.CutPrefix(name, "usage.iterations.[]."); ok {
+		a.iteration(part, s)
+		return
+	}
+	for _, prefix := range []string{"usage.", "usageMetadata.", "x_groq.usage.", "choices.[].usage."} {
+		if count, ok := strings.CutPrefix(name, prefix); ok && s.kind != 'n' && count != "speed" {
 			a.count(count, s)
 			return
 		}
 	}
 	if s.kind == '"' {
 		a.word(name, s)
+	}
+}
+
+// iteration takes a part of what Anthropic lists of one answer: what was summed up on the way, or another model has
+// advised, is paid for, and is not in the other counts. Each event lists everything again.
+func (a *Answer) iteration(name string, s scalar) {
+	if a.listed != a.scan.docs {
+		a.listed, a.extra = a.scan.docs, map[string]int64{}
+	}
+	switch {
+	case name == "type":
+		a.step = string(s.text)
+	case a.step != "message" && s.kind == '0' && slices.Contains(Anthropic.names(), name):
+		if n, err := strconv.ParseInt(string(s.text), 10, 64); err == nil && n >= 0 && n <= maxTokens {
+			a.extra[name] += n
+		} else {
+			a.strange = fmt.Sprintf("its %s is no count", name)
+		}
 	}
 }
 
@@ -141,6 +173,8 @@ func (a *Answer) word(name string, s scalar) {
 		if !s.cut && text != "" {
 			a.Model = text
 		}
+	case "usage.speed":
+		a.fast = text == "fast"
 	case "id", "responseId":
 		if !s.cut && a.Request == "" {
 			a.Request = text
@@ -191,7 +225,7 @@ func (api API) names() []string {
 	case Responses:
 		return []string{"input_tokens", "output_tokens", "input_tokens_details.cached_tokens", "output_tokens_details.reasoning_tokens"}
 	case Chat:
-		return []string{"prompt_tokens", "completion_tokens", "prompt_tokens_details.cached_tokens", "prompt_tokens_details.cache_write_tokens", "completion_tokens_details.reasoning_tokens"}
+		return []string{"prompt_tokens", "completion_tokens", "prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens", "prompt_tokens_details.cache_write_tokens", "completion_tokens_details.reasoning_tokens"}
 	case Gemini:
 		return []string{"promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount"}
 	case BedrockConverse:
@@ -201,21 +235,19 @@ func (api API) names() []string {
 }
 
 // tokens are the counts in the one form for all, in which no kind contains another.
-func (a *Answer) tokens() usage.Tokens {
-	n := a.counts
+func (a *Answer) tokens(n map[string]int64) usage.Tokens {
 	switch a.target.API {
 	case Anthropic, BedrockInvoke: // the prompt is what caches have no part in
 		t := usage.Tokens{Input: n["input_tokens"], CacheWrite: n["cache_creation_input_tokens"], CacheRead: n["cache_read_input_tokens"], Output: n["output_tokens"],
 			Thinking: n["output_tokens_details.thinking_tokens"], Searches: n["server_tool_use.web_search_requests"]}
-		if hour := n["cache_creation.ephemeral_1h_input_tokens"]; hour > 0 {
-			t.CacheWrite1h, t.CacheWrite = hour, max(0, t.CacheWrite-hour)
-		}
+		short, hour := n["cache_creation.ephemeral_5m_input_tokens"], n["cache_creation.ephemeral_1h_input_tokens"]
+		t.CacheWrite1h, t.CacheWrite = hour, max(t.CacheWrite-hour, short)
 		return t
 	case Responses: // the prompt contains what was cached
 		cached := n["input_tokens_details.cached_tokens"]
 		return usage.Tokens{Input: max(0, n["input_tokens"]-cached), CacheRead: cached, Output: n["output_tokens"], Thinking: n["output_tokens_details.reasoning_tokens"]}
 	case Chat:
-		cached, written := n["prompt_tokens_details.cached_tokens"], n["prompt_tokens_details.cache_write_tokens"]
+		cached, written := max(n["prompt_tokens_details.cached_tokens"], n["prompt_cache_hit_tokens"], n["cached_tokens"]), n["prompt_tokens_details.cache_write_tokens"]
 		return usage.Tokens{Input: max(0, n["prompt_tokens"]-cached-written), CacheWrite: written, CacheRead: cached,
 			Output: n["completion_tokens"], Thinking: n["completion_tokens_details.reasoning_tokens"]}
 	case Gemini: // what it writes is without what it thinks

@@ -116,6 +116,13 @@ func answers() []answerCase {
 		{"a count as text", Anthropic, 200, plain, `{"model":"m","usage":{"input_tokens":"7","output_tokens":2}}`, "0/0/0/0/2(0)0 m complete unpriced: its input_tokens is no count"},
 		{"speech", Other, 200, "audio/mpeg", "ID3...", "0/0/0/0/0(0)0 unpriced: what it costs is not told in tokens"},
 		{"embeddings", Other, 200, plain, `{"model":"e","usage":{"prompt_tokens":5}}`, "0/0/0/0/0(0)0 e unpriced: what it costs is not told in tokens"},
+		{"with what was summed up on the way", Anthropic, 200, plain, `{"model":"m","usage":{"input_tokens":10,"output_tokens":5,"iterations":[{"type":"compaction","input_tokens":1000,"output_tokens":100},{"type":"message","input_tokens":10,"output_tokens":5}]}}`, "1010/0/0/0/105(0)0 m complete"},
+		{"the same in a stream", Anthropic, 200, events1, sse(begin, `{"type":"message_delta","usage":{"output_tokens":5,"iterations":[{"type":"compaction","input_tokens":900,"output_tokens":90}]}}`, `{"type":"message_delta","usage":{"output_tokens":7,"iterations":[{"type":"compaction","input_tokens":1000,"output_tokens":100},{"type":"message","input_tokens":12,"output_tokens":7}]}}`, stop), "1012/100/200/4000/107(0)0 claude-opus-4-8 msg_1 complete"},
+		{"in a hurry", Anthropic, 200, plain, `{"model":"claude-opus-4-8","usage":{"input_tokens":1,"output_tokens":2,"speed":"fast"}}`, "1/0/0/0/2(0)0 claude-opus-4-8-fast complete"},
+		{"at the usual speed", Anthropic, 200, plain, `{"model":"claude-opus-4-8","usage":{"input_tokens":1,"output_tokens":2,"speed":"standard"}}`, "1/0/0/0/2(0)0 claude-opus-4-8 complete"},
+		{"cache writes told by their time only", Anthropic, 200, plain, `{"model":"m","usage":{"input_tokens":1,"output_tokens":2,"cache_creation":{"ephemeral_5m_input_tokens":30,"ephemeral_1h_input_tokens":40}}}`, "1/30/40/0/2(0)0 m complete"},
+		{"Groq's stream", Chat, 200, events1, sse(chunk(""), `{"id":"chatcmpl-2","model":"gpt-4o","choices":[],"x_groq":{"usage":{"prompt_tokens":9,"completion_tokens":3}}}`, "[DONE]"), "9/0/0/0/3(0)0 gpt-4o chatcmpl-2 complete"},
+		{"DeepSeek's cache", Chat, 200, plain, `{"model":"deepseek-chat","usage":{"prompt_tokens":100,"completion_tokens":5,"prompt_cache_hit_tokens":64,"prompt_cache_miss_tokens":36}}`, "36/0/0/64/5(0)0 deepseek-chat complete"},
 		{"a batch", Batch, 200, plain, `{"id":"b1","processing_status":"in_progress"}`, "0/0/0/0/0(0)0 b1 unpriced: it is a batch, which is answered and paid for later"},
 
 		{"a response", Responses, 200, plain, responses, "40/0/0/60/50(20)0 gpt-5-codex resp_1 complete"},
