@@ -120,7 +120,7 @@ func TestFiftyWritersAreKilled(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			time.AfterFunc(time.Duration(1000+37*i)*time.Millisecond, func() { _ = cmd.Process.Kill() })
+			time.AfterFunc(time.Duration(2000+37*i)*time.Millisecond, func() { _ = cmd.Process.Kill() })
 			for lines := bufio.NewScanner(out); lines.Scan(); {
 				told[i]++
 			}
@@ -150,7 +150,7 @@ func TestFiftyWritersAreKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d records of 50 writers, %d half ones", len(calls), broken)
-	if sum < 100 {
+	if sum < 50 {
 		t.Errorf("only %d records: this shows little", sum)
 	}
 }

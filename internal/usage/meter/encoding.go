@@ -13,7 +13,7 @@ import (
 )
 
 // maxDecoded bounds what one answer may be when it is decompressed, in bytes.
-const maxDecoded = 256 << 20
+const maxDecoded = 64 << 20
 
 // decoded has to take what comes out of a body in that encoding.
 func decoded(encoding string, to decoder) decoder {

@@ -218,7 +218,7 @@ func TestPiecesDoNotMatter(t *testing.T) {
 		if got := read(c, "", []byte(c.body), func(int) int { return 1 }); got != want {
 			t.Errorf("%s, byte by byte: %s", c.name, got)
 		}
-		for range 50 {
+		for range 20 {
 			if got := read(c, "", []byte(c.body), func(int) int { return 1 + r.IntN(1+r.IntN(200)) }); got != want {
 				t.Fatalf("%s, in pieces: %s", c.name, got)
 			}
@@ -320,8 +320,10 @@ func TestDetect(t *testing.T) {
 		"POST api.anthropic.com /x/../v1/messages": {Anthropic, ""},
 		"POST api.anthropic.com /V1/Messages":      {Anthropic, ""},
 		"POST api.anthropic.com /v1/%6dessages":    {Anthropic, ""},
-		"POST api.openai.com /v1/embeddings":       {Other, ""},
-		"POST api.openai.com /v1/threads/t/runs":   {Other, ""},
+		"POST x.googleapis.com /v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict":      {},
+		"POST bedrock-runtime.x.amazonaws.com /model/arn%3Aaws%3Abedrock%3A1%3Ainference-profile%2Fclaude-x/invoke": {BedrockInvoke, "arn:aws:bedrock:1:inference-profile/claude-x"},
+		"POST api.openai.com /v1/embeddings":     {Other, ""},
+		"POST api.openai.com /v1/threads/t/runs": {Other, ""},
 	} {
 		f := strings.Fields(request)
 		got, ok := Detect(f[0], f[1], f[2])

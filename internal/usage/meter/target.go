@@ -61,7 +61,7 @@ func Detect(method, host, path string) (t Target, ok bool) {
 		model := path[strings.LastIndex(path[:i], "/")+1 : i]
 		switch action := path[i+1:]; {
 		case action == "rawPredict" || action == "streamRawPredict":
-			if strings.Contains(path, "/publishers/anthropic/") {
+			if strings.Contains(path, "/publishers/anthropic/") && model != "count-tokens" {
 				return Target{API: Anthropic, Model: model}, true
 			}
 		case action == "generateContent" || action == "streamGenerateContent":
@@ -72,7 +72,7 @@ func Detect(method, host, path string) (t Target, ok bool) {
 		}
 	}
 	if strings.HasPrefix(host, "bedrock") || strings.HasPrefix(path, "/model/") {
-		model := between(path, "/model/", "/")
+		_, model, _ := strings.Cut(path[:strings.LastIndex(path, "/")], "/model/") // which may have slashes of its own
 		switch {
 		case strings.HasSuffix(path, "/invoke"), strings.HasSuffix(path, "/invoke-with-response-stream"):
 			return Target{API: BedrockInvoke, Model: model}, true
