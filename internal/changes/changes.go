@@ -170,7 +170,7 @@ func (l *List) JoinRenames() {
 			gone[c.Old.Digest] = append(gone[c.Old.Digest], i)
 		}
 	}
-	joined := map[int]bool{}
+	pairs := map[int]int{}
 	for i, c := range l.Changes {
 		if c.New.Kind != File || c.Old.Is() || len(gone[c.New.Digest]) == 0 {
 			continue
@@ -180,12 +180,20 @@ func (l *List) JoinRenames() {
 			return cmp.Compare(alike(l.Changes[a].Path, c.Path), alike(l.Changes[b].Path, c.Path))
 		})
 		gone[c.New.Digest] = slices.DeleteFunc(gone[c.New.Digest], func(n int) bool { return n == from })
-		l.Changes[i].From, l.Changes[i].Old = l.Changes[from].Path, l.Changes[from].Old
-		joined[from] = true
+		pairs[from] = i
+	}
+	l.Join(pairs)
+}
+
+// Join makes renames of pairs: the change at the number of each key, of a file that is gone, goes into the one at its
+// value, of a file that is new.
+func (l *List) Join(pairs map[int]int) {
+	for from, to := range pairs {
+		l.Changes[to].From, l.Changes[to].Old = l.Changes[from].Path, l.Changes[from].Old
 	}
 	kept := l.Changes[:0]
 	for i, c := range l.Changes {
-		if !joined[i] {
+		if _, joined := pairs[i]; !joined {
 			kept = append(kept, c)
 		}
 	}

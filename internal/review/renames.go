@@ -53,20 +53,13 @@ func (r *Review) joinEdited(list *changes.List, items map[string]Item) {
 		}
 	}
 	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(b.common, a.common) })
-	joined := map[int]bool{}
+	joined, taken := map[int]int{}, map[int]bool{}
 	for _, p := range pairs {
-		if !joined[p.from] && list.Changes[p.to].From == "" {
-			list.Changes[p.to].From, list.Changes[p.to].Old = list.Changes[p.from].Path, list.Changes[p.from].Old
-			joined[p.from] = true
+		if _, gone := joined[p.from]; !gone && !taken[p.to] {
+			joined[p.from], taken[p.to] = p.to, true
 		}
 	}
-	kept := list.Changes[:0]
-	for n, c := range list.Changes {
-		if !joined[n] {
-			kept = append(kept, c)
-		}
-	}
-	list.Changes = kept
+	list.Join(joined)
 }
 
 // lines counts the bytes of each of a text's lines, nil for what is none.
