@@ -88,7 +88,7 @@ func (c *modelCall) body(in io.ReadCloser) io.ReadCloser {
 type heldBody struct {
 	io.ReadCloser
 	call *modelCall
-	last [1]byte
+	last byte
 	has  bool
 	done bool
 }
@@ -104,11 +104,11 @@ func (b *heldBody) Read(p []byte) (int, error) {
 			last := p[n-1]
 			if b.has {
 				copy(p[1:n], p[:n-1])
-				p[0] = b.last[0]
+				p[0] = b.last
 			} else {
 				n--
 			}
-			b.last[0], b.has = last, true
+			b.last, b.has = last, true
 		}
 		switch {
 		case err != nil && err != io.EOF:
@@ -130,7 +130,7 @@ func (b *heldBody) end(p []byte) (int, error) {
 	if !b.has {
 		return 0, io.EOF
 	}
-	p[0] = b.last[0]
+	p[0] = b.last
 	return 1, io.EOF
 }
 

@@ -55,8 +55,9 @@ func (h *requests) judgePush(r *http.Request, req policy.Request) (policy.Decisi
 func (s *Server) judgeRefs(req policy.Request, push *gitpush.Push) policy.Decision {
 	p := s.policy()
 	d := p.Decide(req)
+	workflows := push.Workflows() // which looks at every tree
 	for _, c := range push.Commands {
-		req.Push = &policy.Push{Repository: req.Push.Repository, Ref: c.Ref, Rewrites: push.Rewrites(c), Workflows: !c.Deletes() && push.Workflows()}
+		req.Push = &policy.Push{Repository: req.Push.Repository, Ref: c.Ref, Rewrites: push.Rewrites(c), Workflows: !c.Deletes() && workflows}
 		d = p.Decide(req)
 		if d.Verdict != policy.Allow {
 			if push.Unclear() && !c.Deletes() {

@@ -116,6 +116,7 @@ type judgedKey struct{}
 type judged struct {
 	decision policy.Decision
 	exchange *credential.Exchange
+	pushes   bool
 }
 
 // ServeHTTP judges one request. Whatever it allows is in the record before a byte of it goes on.
@@ -123,13 +124,13 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.running.Add(1)
 	defer h.running.Done()
 	began := time.Now()
-	status, decision := h.judge(r) // which may take as long as a human does
+	req := h.asked(r)
+	status, decision := h.judge(r, req) // which may take as long as a human does
 	open := h.s.requests.Add(1)
 	defer h.s.requests.Add(-1)
 	if most := min(maxRequests, h.s.maxFlows()); decision.Verdict == policy.Allow && open > most {
 		status, decision = http.StatusServiceUnavailable, policy.Decision{Reason: fmt.Sprintf("the sandbox already has %d requests open", most)}
 	}
-	req := h.asked(r)
 	var push *gitpush.Push
 	if decision.Verdict == policy.Allow && req.Push != nil && r.Method == http.MethodPost {
 		if decision, push = h.judgePush(r, req); decision.Verdict == policy.Allow {
@@ -163,7 +164,7 @@ func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case decision.Verdict != policy.Allow:
 		writeError(w, r, status, decision.Reason, decision.Cure)
 	default:
-		h.pass(w, r, judged{decision, exchange}, e, began)
+		h.pass(w, r, judged{decision, exchange, req.Push != nil}, e, began)
 	}
 }
 
@@ -197,11 +198,10 @@ func (h *requests) pass(w http.ResponseWriter, r *http.Request, j judged, e audi
 }
 
 // judge asks the policy, unless r is a request that no policy could allow on this connection.
-func (h *requests) judge(r *http.Request) (status int, d policy.Decision) {
+func (h *requests) judge(r *http.Request, req policy.Request) (status int, d policy.Decision) {
 	if status, reason := checkRequest(r, h.f.target, h.scheme); status != 0 {
 		return status, policy.Decision{Reason: reason}
 	}
-	req := h.asked(r)
 	if !h.decision.Denies() {
 		return http.StatusForbidden, h.approve(r, req)
 	}
@@ -258,7 +258,7 @@ func (h *requests) rewrite(r *httputil.ProxyRequest) {
 	r.Out.Host = canonicalHost(r.In.Host, h.f.target)
 	r.Out.Trailer = r.In.Trailer // filled when the body has ended
 	delete(r.Out.Header, "Host")
-	if pushOf(r.In) != nil {
+	if j, _ := r.In.Context().Value(judgedKey{}).(judged); j.pushes {
 		r.Out.Header.Del("Accept-Encoding") // askForWhole reads the answer
 	}
 	// Behind an upgrade nothing is judged, and in HTTP/2 over cleartext more requests would follow. Upgrades
