@@ -29,7 +29,7 @@ func tiers() [][]string {
 		{"internal/egress", "internal/oauth", "internal/learn", "internal/agent", "internal/image", "internal/workspace", "internal/state", "internal/guest"},
 		{"internal/egress/framing", "internal/egress/sniff", "internal/credential", "internal/certs", "internal/guestproto", "internal/audit", "internal/policy", "internal/cgroup", "internal/seccomp", "internal/gitconfig", "internal/gateway/relay", "internal/apply", "internal/usage/budget", "internal/usage/meter", "internal/usage/price", "internal/usage/history", "internal/usage/report"},
 		{"internal/sandbox", "internal/hostname", "internal/vt", "internal/leaks", "internal/changes", "internal/patch", "internal/gitcommit", "internal/gitpush", "internal/usage/ledger"},
-		{"internal/gateway", "internal/failpoint", "internal/beneath", "internal/usage"},
+		{"internal/gateway", "internal/failpoint", "internal/beneath", "internal/usage", "internal/flock"},
 	}
 }
 

@@ -6,11 +6,13 @@ package budget
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/bailey-sandbox/bailey/internal/flock"
 	"github.com/bailey-sandbox/bailey/internal/usage"
 	"github.com/bailey-sandbox/bailey/internal/usage/ledger"
 )
@@ -35,7 +37,7 @@ type Book struct {
 	mu    sync.Mutex
 	read  ledger.Position
 	spent map[key]Amount
-	ended map[string]bool // identifiers of calls that were recorded
+	ended map[string]bool // holds whose calls are recorded, until they are off the file
 }
 
 // key is what is added up: one purse's calls of one agent in one minute.
@@ -111,16 +113,18 @@ func (b *Book) tryReserve(h Hold) (r *Reservation, wait bool, err error) {
 		if err != nil {
 			return err
 		}
+		limits = slices.DeleteFunc(limits, func(l Limit) bool { return !l.applies(h.Purse, h.Agent) })
+		if len(limits) == 0 {
+			// Nobody has to know what it might have used if this process is killed, nor what others have.
+			h.begin(b.now())
+			r = &Reservation{b, h}
+			return nil
+		}
 		holds, err := b.catchUp(f)
 		if err != nil {
 			return err
 		}
-		limited := false
 		for _, l := range limits {
-			if !l.applies(h.Purse, h.Agent) {
-				continue
-			}
-			limited = true
 			spent, held := b.used(l, b.now()), Amount{}
 			others := 0
 			for _, o := range holds {
@@ -141,9 +145,6 @@ func (b *Book) tryReserve(h Hold) (r *Reservation, wait bool, err error) {
 		}
 		h.begin(b.now())
 		r = &Reservation{b, h}
-		if !limited {
-			return nil // if this process is killed, nobody has to know what it might have used
-		}
 		return f.writeHolds(append(holds, h))
 	})
 	return r, wait, err
@@ -180,7 +181,7 @@ func (b *Book) catchUp(f *files) (live []Hold, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.readMore(); err != nil {
+	if err := b.readMore(holds); err != nil {
 		return nil, err
 	}
 	for _, h := range holds {
@@ -200,12 +201,15 @@ func (b *Book) catchUp(f *files) (live []Hold, err error) {
 	if err := f.writeHolds(live); err != nil {
 		return nil, err
 	}
-	return live, b.readMore()
+	clear(b.ended)
+	return live, b.readMore(nil)
 }
 
-func (b *Book) readMore() error {
+// readMore adds up what was recorded since it was called last, and notes which of the holds were. A call's record and the
+// end of its hold are made under one lock, so whoever reads the one sees whether the other is there.
+func (b *Book) readMore(holds []Hold) error {
 	return b.ledger.More(&b.read, func(c usage.Call) {
-		if c.ID != "" {
+		if slices.ContainsFunc(holds, func(h Hold) bool { return h.ID == c.ID }) {
 			b.ended[c.ID] = true
 		}
 		k := key{c.Purse, c.Agent, minute(c.Time)}
@@ -252,16 +256,21 @@ func (s State) Percent() int {
 
 // StatesOf are the limits that a call of a sandbox's agent counts for.
 func (b *Book) StatesOf(purse, agent string) ([]State, error) {
-	all, err := b.States()
-	return slices.DeleteFunc(all, func(s State) bool { return !s.applies(purse, agent) }), err
+	return b.states(func(l Limit) bool { return l.applies(purse, agent) })
 }
 
 // States are all limits.
-func (b *Book) States() (all []State, err error) {
+func (b *Book) States() ([]State, error) { return b.states(func(Limit) bool { return true }) }
+
+func (b *Book) states(wanted func(Limit) bool) (all []State, err error) {
 	err = b.locked(func(f *files) error {
 		limits, err := b.limits(f)
 		if err != nil {
 			return err
+		}
+		limits = slices.DeleteFunc(limits, func(l Limit) bool { return !wanted(l) })
+		if len(limits) == 0 {
+			return nil
 		}
 		holds, err := b.catchUp(f)
 		if err != nil {
@@ -307,10 +316,13 @@ func (b *Book) Usual(l Limit) Amount {
 func (b *Book) locked(do func(*files) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	unlock, err := lock(filepath.Join(b.dir, lockFile))
+	l, err := os.OpenFile(filepath.Join(b.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("cannot look at the budgets: %w", err)
 	}
-	defer unlock()
+	defer l.Close()
+	if err := flock.Lock(l); err != nil {
+		return fmt.Errorf("cannot look at the budgets: %w", err)
+	}
 	return do(&files{b.dir})
 }

@@ -84,7 +84,11 @@ func (f *files) drop(id string) error {
 	if err != nil {
 		return err
 	}
-	return f.writeHolds(slices.DeleteFunc(holds, func(h Hold) bool { return h.ID == id }))
+	i := slices.IndexFunc(holds, func(h Hold) bool { return h.ID == id })
+	if i < 0 {
+		return nil // no limit applied when it began
+	}
+	return f.writeHolds(slices.Delete(holds, i, i+1))
 }
 
 func (f *files) readJSON(name string, into any) error {

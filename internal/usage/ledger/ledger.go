@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bailey-sandbox/bailey/internal/flock"
 	"github.com/bailey-sandbox/bailey/internal/usage"
 )
 
@@ -49,7 +50,7 @@ func (l *Ledger) Append(c usage.Call) (err error) {
 		return fmt.Errorf("cannot record a call: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := lock(f, exclusive); err != nil { // given back with the file
+	if err := flock.Lock(f); err != nil { // given back with the file
 		return fmt.Errorf("cannot record a call: %w", err)
 	}
 	ended, err := endsWhole(f)
@@ -184,12 +185,12 @@ func read(name string, from int64, yield func(usage.Call) bool) (to int64, broke
 
 // wholeSize is the file's size while nobody writes.
 func wholeSize(f *os.File) (int64, error) {
-	if err := lock(f, shared); err != nil {
+	if err := flock.RLock(f); err != nil {
 		return 0, err
 	}
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
 	}
-	return info.Size(), unlock(f)
+	return info.Size(), flock.Unlock(f)
 }
