@@ -69,15 +69,7 @@ func newBudgetRm(a *app) *cobra.Command {
 		Example: "  bailey budget rm day",
 		Args:    takes(1, 1, "SCOPE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			l, err := a.limit(args[0])
-			if err != nil {
-				return err
-			}
-			book, err := a.book()
-			if err != nil {
-				return err
-			}
-			return book.Change(func(all []budget.Limit) ([]budget.Limit, error) {
+			return a.changeLimits(args[0], func(_ *budget.Book, l budget.Limit, all []budget.Limit) ([]budget.Limit, error) {
 				left := slices.DeleteFunc(slices.Clone(all), l.Same)
 				if len(left) == len(all) {
 					return nil, sandbox.WithHint(fmt.Errorf("there is no budget of %s", args[0]), "bailey budget ls")
@@ -141,7 +133,7 @@ func (a *app) book() (*budget.Book, error) {
 	if err != nil {
 		return nil, err
 	}
-	return budget.Open(filepath.Join(store.Dirs().Data, state.UsageDir), time.Local, user.Budget.Shared()...)
+	return budget.Open(filepath.Join(store.Dirs().Data, state.UsageDir), time.Local, user.Budget.All...)
 }
 
 // limit reads what a budget is of. That of a sandbox is its purse's, which its forks have too.
@@ -161,13 +153,9 @@ func (a *app) limit(scope string) (budget.Limit, error) {
 	return l, nil
 }
 
-// changeBudget makes one budget what change makes of what it was and what is given.
-func (a *app) changeBudget(scope, amount string, change func(was, given budget.Amount) (budget.Amount, error)) error {
+// changeLimits makes the limits that were set what change makes of them, for the one of a scope.
+func (a *app) changeLimits(scope string, change func(book *budget.Book, l budget.Limit, all []budget.Limit) ([]budget.Limit, error)) error {
 	l, err := a.limit(scope)
-	if err != nil {
-		return err
-	}
-	given, err := budget.ParseAmount(amount)
 	if err != nil {
 		return err
 	}
@@ -175,7 +163,16 @@ func (a *app) changeBudget(scope, amount string, change func(was, given budget.A
 	if err != nil {
 		return err
 	}
-	return book.Change(func(all []budget.Limit) ([]budget.Limit, error) {
+	return book.Change(func(all []budget.Limit) ([]budget.Limit, error) { return change(book, l, all) })
+}
+
+// changeBudget makes one budget what change makes of what it was and what is given.
+func (a *app) changeBudget(scope, amount string, change func(was, given budget.Amount) (budget.Amount, error)) error {
+	given, err := budget.ParseAmount(amount)
+	if err != nil {
+		return err
+	}
+	return a.changeLimits(scope, func(book *budget.Book, l budget.Limit, all []budget.Limit) ([]budget.Limit, error) {
 		i := slices.IndexFunc(all, l.Same)
 		if i < 0 {
 			l.Amount = book.Usual(l)

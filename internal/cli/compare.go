@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,9 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bailey-sandbox/bailey/internal/review"
-	"github.com/bailey-sandbox/bailey/internal/state"
 	"github.com/bailey-sandbox/bailey/internal/usage"
-	"github.com/bailey-sandbox/bailey/internal/usage/ledger"
 	"github.com/bailey-sandbox/bailey/internal/usage/report"
 )
 
@@ -171,11 +168,7 @@ func compareRows(all []contender, paths []string, tested bool) (head []string, r
 
 // usedBy is what each of the sandboxes has used.
 func (a *app) usedBy(names []string) (map[string]usage.Call, error) {
-	store, err := a.store()
-	if err != nil {
-		return nil, err
-	}
-	l, err := ledger.Open(filepath.Join(store.Dirs().Data, state.UsageDir))
+	l, err := a.ledger()
 	if err != nil {
 		return nil, err
 	}

@@ -104,3 +104,12 @@ func (a *app) roots() (workspace.Roots, error) {
 	}
 	return workspace.Roots{Home: a.getenv("HOME"), Own: []string{dirs.State, dirs.Data, dirs.Config}}, nil
 }
+
+// realPath is the absolute path without symbolic links.
+func realPath(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
+}

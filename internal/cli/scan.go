@@ -109,10 +109,7 @@ func (a *app) scan(ctx context.Context, paths []string, o *scanOptions) error {
 
 // scanProject looks through one project's files and history.
 func (a *app) scanProject(ctx context.Context, rules *leaks.Rules, path string, o *scanOptions) ([]scanned, error) {
-	dir, err := filepath.Abs(path)
-	if err == nil {
-		dir, err = filepath.EvalSymlinks(dir)
-	}
+	dir, err := realPath(path)
 	if err != nil {
 		return nil, err
 	}

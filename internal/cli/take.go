@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -92,10 +91,7 @@ func (o *takeOptions) of(sb *state.Sandbox) (string, error) {
 	}
 	switch {
 	case o.workspace != "":
-		dir, err := filepath.Abs(o.workspace)
-		if err == nil {
-			dir, err = filepath.EvalSymlinks(dir)
-		}
+		dir, err := realPath(o.workspace)
 		for _, path := range all {
 			if err == nil && path == dir {
 				return path, nil

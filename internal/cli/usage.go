@@ -108,7 +108,7 @@ func (a *app) usage(ctx context.Context, o *usageOptions, name string) error {
 		return err
 	}
 	for before := ""; ; {
-		rows, err := a.sums(store, prices, o, name, since, until)
+		rows, err := a.sums(prices, o, name, since, until)
 		if err != nil {
 			return err
 		}
@@ -131,19 +131,24 @@ func (a *app) usage(ctx context.Context, o *usageOptions, name string) error {
 
 // prices are the built-in ones, under those of the user's configuration.
 func (a *app) prices(store *state.Store) (*price.Table, error) {
-	table, err := price.Builtin()
-	if err != nil {
-		return nil, err
-	}
 	user, err := config.Load(filepath.Join(store.Dirs().Config, state.ConfigFile))
 	if err != nil {
 		return nil, err
 	}
-	return table.With(user.Prices)
+	return price.Builtin(user.Prices...)
+}
+
+// ledger is the record of what was used.
+func (a *app) ledger() (*ledger.Ledger, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	return ledger.Open(filepath.Join(store.Dirs().Data, state.UsageDir))
 }
 
 // sums reads and adds up.
-func (a *app) sums(store *state.Store, prices *price.Table, o *usageOptions, name string, since, until time.Time) ([]report.Row, error) {
+func (a *app) sums(prices *price.Table, o *usageOptions, name string, since, until time.Time) ([]report.Row, error) {
 	sums := report.New(report.By(o.by), time.Local)
 	add := func(c usage.Call) bool {
 		if name != "" && c.Sandbox != name || !since.IsZero() && c.Time.Before(since) || !until.IsZero() && !c.Time.Before(until) {
@@ -158,7 +163,7 @@ func (a *app) sums(store *state.Store, prices *price.Table, o *usageOptions, nam
 		}
 		return sums.Rows(), nil
 	}
-	l, err := ledger.Open(filepath.Join(store.Dirs().Data, state.UsageDir))
+	l, err := a.ledger()
 	if err != nil {
 		return nil, err
 	}

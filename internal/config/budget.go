@@ -9,8 +9,8 @@ import (
 
 // Budget is what may be used where bailey budget has not set something else. Zero amounts are no limits.
 type Budget struct {
-	Sandbox budget.Amount // by each sandbox, for good
-	All     []budget.Limit
+	Sandbox budget.Amount  // by each sandbox, for good
+	All     []budget.Limit // by all of them together
 	Guard   Guard
 }
 
@@ -20,9 +20,6 @@ type Guard struct {
 	Same      int `yaml:"same_in_a_row"`
 	AtOnce    int `yaml:"at_once"`
 }
-
-// Shared are the limits that all sandboxes share.
-func (b Budget) Shared() []budget.Limit { return b.All }
 
 // Of are the limits of one sandbox, whose purse and name are given.
 func (b Budget) Of(purse, name string) []budget.Limit {

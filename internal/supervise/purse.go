@@ -26,7 +26,7 @@ const (
 // purse counts and pays for what the models are asked from inside one sandbox.
 type purse struct {
 	book    *budget.Book
-	prices  *price.Table
+	prices  func() (*price.Table, error) // read when they are first needed, which is not on the way of a start
 	sandbox string
 	account string // the same for the sandbox's forks
 	agent   string
@@ -46,24 +46,23 @@ func (s *supervisor) newPurse() (*purse, error) {
 	if err != nil {
 		return nil, err
 	}
-	prices, err := price.Builtin()
-	if err == nil {
-		prices, err = prices.With(s.cfg.Prices)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the prices of models: %w", err)
-	}
+	prices := sync.OnceValues(func() (*price.Table, error) { return price.Builtin(s.cfg.Prices...) })
 	return &purse{book: book, prices: prices, sandbox: s.sb.Name, account: s.sb.Account(), agent: s.sb.Agent, session: s.sb.Name + " " + time.Now().UTC().Format("2006-01-02 15:04"),
 		log: s.log, guard: guard{Guard: s.cfg.Budget.Guard}, tell: func(text string) { s.alert(&s.alerts.spent, text) }, warned: map[string]int{}}, nil
 }
 
 // Begin sets the most aside that the call can cost.
 func (p *purse) Begin(ctx context.Context, w egress.Wanted) (func(usage.Call, *usage.Money), error) {
+	prices, err := p.prices()
+	if err != nil {
+		p.log.Error("no call is paid for", "error", err)
+		return nil, errors.New("the prices of models cannot be read, so no call is paid for: the host's log has the reason")
+	}
 	if text := p.letCall(w); text != "" {
 		p.reached(text)
 		return nil, errors.New(text)
 	}
-	h := budget.Hold{Sandbox: p.sandbox, Purse: p.account, Agent: p.agent, Session: w.Session, Model: w.Model, Most: p.most(w)}
+	h := budget.Hold{Sandbox: p.sandbox, Purse: p.account, Agent: p.agent, Session: w.Session, Model: w.Model, Most: most(prices, w)}
 	r, err := p.book.Reserve(ctx, h)
 	if err != nil {
 		p.ended()
@@ -81,21 +80,21 @@ func (p *purse) Begin(ctx context.Context, w egress.Wanted) (func(usage.Call, *u
 		return nil, errors.New("the budgets cannot be read, so no call is paid for: the host's log has the reason")
 	}
 	p.reached("")
-	return func(c usage.Call, cost *usage.Money) { p.settle(r, c, cost) }, nil
+	return func(c usage.Call, cost *usage.Money) { p.settle(r, prices, c, cost) }, nil
 }
 
 // most is what the call can use. Of a model whose price is not known it is nothing: then only tokens can be limited.
-func (p *purse) most(w egress.Wanted) budget.Amount {
+func most(prices *price.Table, w egress.Wanted) budget.Amount {
 	prompt, output := w.Bytes/bytesPerToken+1, w.Output
 	if output == 0 {
 		output = usualOutput
 	}
-	money, _ := p.prices.Worst(w.Model, time.Now(), prompt, output)
+	money, _ := prices.Worst(w.Model, time.Now(), prompt, output)
 	return budget.Amount{Money: money, Tokens: prompt + output}
 }
 
 // settle records a call. It runs after the answer has gone.
-func (p *purse) settle(r *budget.Reservation, c usage.Call, cost *usage.Money) {
+func (p *purse) settle(r *budget.Reservation, prices *price.Table, c usage.Call, cost *usage.Money) {
 	p.ended()
 	c.Sandbox, c.Purse, c.Agent = p.sandbox, p.account, p.agent
 	if c.Session == "" {
@@ -104,7 +103,7 @@ func (p *purse) settle(r *budget.Reservation, c usage.Call, cost *usage.Money) {
 	if cost != nil {
 		c.Cost = *cost
 	} else {
-		c = p.prices.Price(c)
+		c = prices.Price(c)
 	}
 	if c.Unpriced != "" {
 		p.log.Warn("a call of a model cannot be priced", "model", c.Model, "why", c.Unpriced)

@@ -64,8 +64,8 @@ type pattern struct {
 	entries []entry
 }
 
-// Builtin is the table that this package brings. It is parsed at each call, which takes about a millisecond.
-func Builtin() (*Table, error) {
+// Builtin is the table that this package brings, under more rows, which are the user's. It is parsed at each call, which takes about a millisecond.
+func Builtin(more ...Row) (*Table, error) {
 	var file struct {
 		Currency string
 		Rows     []Row
@@ -76,7 +76,11 @@ func Builtin() (*Table, error) {
 	if file.Currency != "USD" {
 		return nil, fmt.Errorf("prices in %q cannot be counted", file.Currency)
 	}
-	return new(Table).With(file.Rows)
+	t, err := new(Table).With(file.Rows)
+	if err != nil || len(more) == 0 {
+		return t, err
+	}
+	return t.With(more)
 }
 
 // With is the table in which these rows are asked before t's own. The error tells of all rows that are wrong.
