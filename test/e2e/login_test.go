@@ -370,7 +370,8 @@ func TestLoggingInOnClaudesScreen(t *testing.T) {
 	if err != nil || page.Query().Get("state") == "" {
 		t.Fatalf("the page is %q, %v", address, err)
 	}
-	s.line(a.Code(page.Query().Get("code_challenge")) + "#" + page.Query().Get("state"))
+	s.paste(a.Code(page.Query().Get("code_challenge")) + "#" + page.Query().Get("state"))
+	s.keys("Enter")
 	s.await("Login successful. Press Enter")
 	s.keys("Enter")
 	s.await("/login\n")

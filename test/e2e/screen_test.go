@@ -87,6 +87,14 @@ func (s *screen) line(text string) {
 	s.keys("Enter")
 }
 
+// paste types a text that the program shows the end of, and waits until it does: an Enter that comes with the
+// text is taken for a part of it.
+func (s *screen) paste(text string) {
+	s.u.t.Helper()
+	s.tmux("send-keys", "-l", "-t", s.pane(), text)
+	s.await(text[len(text)-6:])
+}
+
 // leaveClaude has Claude Code end, and waits for the shell. While the menu of its commands opens it may not take
 // an Enter, so it gets one as often as a person would press it.
 func (s *screen) leaveClaude() {
