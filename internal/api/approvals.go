@@ -14,11 +14,13 @@ import (
 
 // Approvals are the questions that wait for a human.
 type Approvals struct {
-	Seq       uint64     `json:"seq"`  // grows whenever others are open, or the alert is another
+	Seq       uint64     `json:"seq"`  // grows whenever others are open, or anything else here is other
 	Asks      bool       `json:"asks"` // whether the sandbox's policy asks at all
 	Questions []Question `json:"questions"`
 	// Alert is a sentence that who is attached should see beside them; "" for none.
 	Alert string `json:"alert,omitempty"`
+	// Spent is what the models cost since the sandbox was started, as people read it; "" while that is nothing.
+	Spent string `json:"spent,omitempty"`
 }
 
 // Question is one of them: whether the sandbox may speak Protocol with Port of Host. Method and Path are the

@@ -51,6 +51,7 @@ func (x *interaction) showQuestions(raw *rawTerminal) (end func()) {
 		x.questions.follow(ctx, func() {
 			go func() { // while a question is on the screen, this waits for its answer
 				defer raw.restoreOnPanic()
+				raw.label(vt.OneLine(x.questions.cost()))
 				if raw.refresh() {
 					x.redraw()
 				}

@@ -29,24 +29,31 @@ type questions struct {
 	mu    sync.Mutex
 	list  []api.Question
 	alert string // what else should be seen
+	spent string // what the models cost
 }
 
 // follow keeps them up to date, and calls changed after each change, until ctx or the sandbox ends.
 func (q *questions) follow(ctx context.Context, changed func()) {
 	v, err := q.client.Approvals(ctx)
 	for err == nil {
-		q.set(v.Questions, v.Alert)
+		q.set(v)
 		changed()
 		v, err = q.client.AwaitApprovals(ctx, v.Seq)
 	}
-	q.set(nil, "")
+	q.set(api.Approvals{})
 	changed()
 }
 
-func (q *questions) set(list []api.Question, alert string) {
+func (q *questions) set(v api.Approvals) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.list, q.alert = list, alert
+	q.list, q.alert, q.spent = v.Questions, v.Alert, v.Spent
+}
+
+func (q *questions) cost() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.spent
 }
 
 func (q *questions) alerted() string {

@@ -37,6 +37,15 @@ func (t *rawTerminal) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// label has the terminal's title begin with text.
+func (t *rawTerminal) label(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.left {
+		_ = t.filter.Label(text)
+	}
+}
+
 // refresh draws the status line as it is now. It reports whether there was one that is gone.
 func (t *rawTerminal) refresh() (gone bool) {
 	t.mu.Lock()

@@ -19,6 +19,7 @@ func (s *supervisor) Approvals(context.Context) (api.Approvals, error) {
 	s.mu.Lock()
 	v.Alert = cmp.Or(s.alerts.frozen, s.alerts.replaced, s.alerts.spent, s.alerts.found)
 	s.mu.Unlock()
+	v.Spent = s.purse.Spent()
 	v.Asks = s.rules.Load().Default == policy.Ask
 	list, seq := s.egress.Questions().List()
 	v.Seq = seq
@@ -48,6 +49,11 @@ func (s *supervisor) alert(slot *string, text string) {
 	s.mu.Lock()
 	*slot = text
 	s.mu.Unlock()
+	s.wake()
+}
+
+// wake has attached terminals look again.
+func (s *supervisor) wake() {
 	if s.egress != nil {
 		s.egress.Questions().Wake()
 	}

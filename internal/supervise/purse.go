@@ -33,12 +33,14 @@ type purse struct {
 	session string // of calls that name none
 	log     *slog.Logger
 	tell    func(text string) // shows attached terminals a sentence, or none
+	wake    func()            // has them look again at what was spent
 
 	mu     sync.Mutex
 	guard  guard
 	warned map[string]int // per cent of budgets, by their scope, that were told of
 	over   string         // the budget that was reached, as a sentence
 	spent  usage.Money    // since the sandbox was started
+	hide   *time.Timer    // takes a warning off the terminals
 }
 
 func (s *supervisor) newPurse() (*purse, error) {
@@ -48,7 +50,7 @@ func (s *supervisor) newPurse() (*purse, error) {
 	}
 	prices := sync.OnceValues(func() (*price.Table, error) { return price.Builtin(s.cfg.Prices...) })
 	return &purse{book: book, prices: prices, sandbox: s.sb.Name, account: s.sb.Account(), agent: s.sb.Agent, session: s.sb.Name + " " + time.Now().UTC().Format("2006-01-02 15:04"),
-		log: s.log, guard: guard{Guard: s.cfg.Budget.Guard}, tell: func(text string) { s.alert(&s.alerts.spent, text) }, warned: map[string]int{}}, nil
+		log: s.log, guard: guard{Guard: s.cfg.Budget.Guard}, tell: func(text string) { s.alert(&s.alerts.spent, text) }, wake: s.wake, warned: map[string]int{}}, nil
 }
 
 // Begin sets the most aside that the call can cost.
@@ -116,16 +118,36 @@ func (p *purse) settle(r *budget.Reservation, prices *price.Table, c usage.Call,
 	p.warn()
 }
 
-// count shows what was spent since the start at every whole dollar.
+// count has attached terminals show what was spent since the start, at every whole dollar as a sentence.
 func (p *purse) count(cost usage.Money) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before := p.spent / usage.Dollar
 	p.spent += cost
 	if p.spent/usage.Dollar > before && p.over == "" {
-		p.tell(fmt.Sprintf("%s used since the start: bailey usage %s", p.spent, p.sandbox))
-		time.AfterFunc(shownFor, p.forget)
+		p.show(fmt.Sprintf("%s used since the start: bailey usage %s", p.spent, p.sandbox))
+	} else if cost > 0 {
+		p.wake()
 	}
+}
+
+// Spent is what was spent since the start, "" for nothing.
+func (p *purse) Spent() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spent == 0 {
+		return ""
+	}
+	return p.spent.String()
+}
+
+// show shows attached terminals text for a while. It is called with mu held.
+func (p *purse) show(text string) {
+	p.tell(text)
+	if p.hide != nil {
+		p.hide.Stop()
+	}
+	p.hide = time.AfterFunc(shownFor, p.forget)
 }
 
 // reached notes, and shows, that a budget leaves nothing, or that it does again.
@@ -164,8 +186,7 @@ func (p *purse) warn() {
 		if at > p.warned[s.Scope()] && p.over == "" {
 			text := fmt.Sprintf("%d%% of the budget of %s for %s is used", s.Percent(), s.Amount, s.Scope())
 			p.log.Warn(text)
-			p.tell(text)
-			time.AfterFunc(shownFor, p.forget)
+			p.show(text)
 		}
 		p.warned[s.Scope()] = at
 	}

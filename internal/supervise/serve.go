@@ -13,6 +13,10 @@ import (
 
 // Inspect implements api.Supervisor.
 func (s *supervisor) Inspect(context.Context) (api.Inspect, error) {
+	over := ""
+	if s.purse != nil {
+		over = s.purse.Over() // before mu is held, which the purse takes when it tells of something
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := api.Inspect{
@@ -25,9 +29,7 @@ func (s *supervisor) Inspect(context.Context) (api.Inspect, error) {
 		Clients:      s.clients,
 		Goroutines:   runtime.NumGoroutine(),
 		Notices:      slices.Clone(s.plan.notices),
-	}
-	if s.purse != nil {
-		v.Over = s.purse.Over()
+		Over:         over,
 	}
 	if s.agent != nil {
 		run := *s.agent

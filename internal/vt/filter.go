@@ -33,6 +33,8 @@ type Filter struct {
 	modes     modes
 	asked     bool
 	clipboard bool
+	label     string // what titles begin with
+	title     string // the application's, as it was last set
 }
 
 // Fence asks the terminal whether it is well; Fenced is how the answer ends, which is the last of all answers.
@@ -51,6 +53,33 @@ func (f *Filter) Write(data []byte) (int, error) {
 		}
 	}
 	return len(data), nil
+}
+
+// Label has the terminal's title begin with text, and an end to that with "": the application's own title follows. text is
+// the caller's, and has no control characters.
+func (f *Filter) Label(text string) error {
+	if text == f.label {
+		return nil
+	}
+	f.label, f.out = text, f.out[:0]
+	f.rememberTitle()
+	f.out = append(f.out, "\x1b]2;"+f.labelled()+"\a"...)
+	_, err := f.W.Write(f.out)
+	return err
+}
+
+func (f *Filter) labelled() string {
+	if f.label == "" || f.title == "" {
+		return f.label + f.title
+	}
+	return f.label + " · " + f.title
+}
+
+// rememberTitle has the terminal remember what its title was before it is set for the first time.
+func (f *Filter) rememberTitle() {
+	if f.modes.titles == 0 && f.modes.keepTitle(true) {
+		f.out = append(f.out, "\x1b[22;0t"...)
+	}
 }
 
 // Reset is what turns off what the application has switched on and left on, "" when there is nothing. It
@@ -195,10 +224,15 @@ func (f *Filter) osc(s sequence) {
 	if err != nil || n < 0 || strconv.Itoa(n) != number {
 		return
 	}
+	body := string(s.body)
 	switch {
 	case n <= 2: // titles
-		if f.modes.titles == 0 && f.modes.keepTitle(true) {
-			f.out = append(f.out, "\x1b[22;0t"...) // remember what it was
+		f.rememberTitle()
+		if n != 1 { // which is the icon's
+			f.title = text
+		}
+		if n != 1 && f.label != "" {
+			body = number + ";" + f.labelled()
 		}
 	case n == 4, n >= 10 && n <= 19, n == 104, n >= 110 && n <= 119: // colours
 		if strings.Contains(text, "?") && !f.ask() {
@@ -219,7 +253,7 @@ func (f *Filter) osc(s sequence) {
 	if s.bell {
 		end = "\a"
 	}
-	f.out = append(append(append(f.out, "\x1b]"...), s.body...), end...)
+	f.out = append(f.out, "\x1b]"+body+end...)
 }
 
 // link lets pass what a browser or a mail program opens. Other schemes start programs with what follows, and

@@ -165,6 +165,32 @@ func TestTheClipboardIsReported(t *testing.T) {
 	}
 }
 
+// The label stands before titles that were set before it and after it, and who leaves gets the title of before.
+func TestALabelStandsBeforeTheTitle(t *testing.T) {
+	var out bytes.Buffer
+	f := &Filter{W: &out}
+	for _, step := range []struct{ label, text, want string }{
+		{"", "\x1b]1;icon\a", "\x1b[22;0t\x1b]1;icon\a"},
+		{"$1.00", "text", "\x1b]2;$1.00\atext"},
+		{"$1.00", "\x1b]0;work\x1b\\\x1b]1;icon\a", "\x1b]0;$1.00 · work\x1b\\\x1b]1;icon\a"},
+		{"$2.50", "\x1b]2;re", "\x1b]2;$2.50 · work\a"},
+		{"$2.75", "st\a", "\x1b]2;$2.75 · work\a\x1b]2;$2.75 · rest\a"},
+		{"", "", "\x1b]2;rest\a"},
+	} {
+		out.Reset()
+		if err := f.Label(step.label); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(f, step.text)
+		if out.String() != step.want {
+			t.Errorf("with the label %q, %q became %q", step.label, step.text, out.String())
+		}
+	}
+	if got := f.Reset(); !strings.HasPrefix(got, "\x1b[23;0t") {
+		t.Errorf("the title is not given back: %q", got)
+	}
+}
+
 func TestLeavingResetsWhatWasLeftOn(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "plain": "",

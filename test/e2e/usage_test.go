@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bailey-sandbox/bailey/test/machine"
 	"github.com/bailey-sandbox/bailey/test/modelapi"
 )
 
@@ -40,6 +41,26 @@ func (m *model) told() (v used) {
 		}
 	}
 	return v
+}
+
+// TestTheTitleSaysWhatWasSpent: while the agent works, and not any more when the terminal is left.
+func TestTheTitleSaysWhatWasSpent(t *testing.T) {
+	u := newUser(t)
+	s := startClaude(u)
+	title := func() string {
+		return strings.TrimSpace(s.tmux("display-message", "-p", "-t", s.pane(), "#{pane_title}"))
+	}
+	s.line("the question")
+	s.await("FIRST-ANSWER")
+	if !machine.Poll(screenTime, func() bool { return strings.HasPrefix(title(), "$") && strings.Contains(title(), " · ") }) {
+		t.Errorf("the title is %q", title())
+	}
+	s.keys("C-p", "C-q")
+	s.prompt()
+	if got := title(); strings.Contains(got, "$") {
+		t.Errorf("after leaving, the title is %q", got)
+	}
+	u.must("rm", "-f", "main")
 }
 
 // TestTheLedgerIsWhatTheProviderSays, and what the agent itself has logged.
