@@ -180,6 +180,9 @@ func (h *requests) pass(w http.ResponseWriter, r *http.Request, j judged, e audi
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
 	})}
 	defer answer.stall.close()
+	// Or the answer's first byte would have HTTP/1's server close the body, whose end the transport may still read: that
+	// fails, and takes the answer's connection with it. HTTP/2 has nothing to enable.
+	_ = http.NewResponseController(w).EnableFullDuplex()
 	defer func() {
 		e.Kind, e.Time, e.Reason, e.Duration = audit.KindResponse, time.Time{}, "", time.Since(began)
 		e.Status, e.BytesOut, e.BytesIn, e.Error = answer.status, body.n.Load(), answer.n, answer.err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -60,7 +61,38 @@ func TestUploadsArriveWhole(t *testing.T) {
 	}
 }
 
-// The same by curl, whose HTTP/2 is nghttp2's.
+// An answer that is quicker than the end of its request is whole: net/http's server takes what a handler has not read of
+// a body when the answer begins, and the reading that goes on then fails.
+func TestQuickAnswersToUploadsAreWhole(t *testing.T) {
+	const events = 50
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8)) // with two, it is hardly ever quicker
+	for name, kind := range kinds() {
+		t.Run(name, func(t *testing.T) {
+			w := newGood(t, func(rw http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				for range events {
+					_, _ = io.WriteString(rw, "an event\n")
+					_ = http.NewResponseController(rw).Flush()
+				}
+			}, "good.test")
+			client := w.client(kind.http2)
+			sent := random(1, 300<<10) // more than is held back until the body has ended
+			for i := range 200 {
+				res, err := client.Post(kind.url, "application/octet-stream", bytes.NewReader(sent))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				if err != nil || len(got) != events*len("an event\n") {
+					t.Fatalf("answer %d has %d bytes: %v", i, len(got), err)
+				}
+			}
+		})
+	}
+}
+
+// Whole uploads by curl, whose HTTP/2 is nghttp2's.
 func TestCurlsUploadsArriveWhole(t *testing.T) {
 	for _, version := range []string{"--http1.1", "--http2"} {
 		t.Run(version, func(t *testing.T) {
