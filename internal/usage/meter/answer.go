@@ -37,9 +37,14 @@ type Answer struct {
 	extra   map[string]int64 // counts of iterations, in the document of that number
 	listed  int
 	step    string
-	strange string // why a count is not believed
-	fast    bool   // the model was asked to hurry, which has a price of its own
-	size    int64  // of what was written, in bytes of text
+	event   string // the type of an event of OpenAI's
+	items   int64  // searches that its events have told of, and that are in an answer's list
+	list    int64
+	byok    bool         // OpenRouter has used the user's own key, and charged for its own part only
+	paid    *usage.Money // to the provider behind it
+	strange string       // why a count is not believed
+	fast    bool         // the model was asked to hurry, which has a price of its own
+	size    int64        // of what was written, in bytes of text
 }
 
 // NewAnswer reads the answer to a request to t, whose head is given.
@@ -84,6 +89,12 @@ func (a *Answer) Close() Result {
 	a.Tokens = a.tokens(a.counts)
 	if len(a.extra) > 0 {
 		a.Tokens = a.Plus(a.tokens(a.extra))
+	}
+	a.Searches += max(a.items, a.list)
+	if a.byok && a.Cost != nil && a.paid != nil {
+		if sum := *a.Cost + *a.paid; sum >= 0 { // or it cannot be counted
+			a.Cost = &sum
+		}
 	}
 	if a.fast && a.Model != "" {
 		a.Model += "-fast"
@@ -183,7 +194,16 @@ func (a *Answer) word(name string, s scalar) {
 		if a.Error == "" {
 			a.Error = text
 		}
+	case "output.[].action.type":
+		if text == "search" { // the one action of a search of the web that is paid for
+			a.list++
+		}
+	case "item.action.type":
+		if text == "search" && a.event == "response.output_item.done" {
+			a.items++
+		}
 	case "type":
+		a.event = text
 		switch text {
 		case "message_stop", "completed", "response.completed", "response.incomplete", "response.failed":
 			a.last = true
@@ -195,13 +215,17 @@ func (a *Answer) word(name string, s scalar) {
 	}
 }
 
-// count takes a number of tokens.
+// count takes a number of tokens, or what OpenRouter says of the cost.
 func (a *Answer) count(name string, s scalar) {
-	if name == "cost" && s.kind == '0' {
-		var m usage.Money
-		if m.UnmarshalJSON(s.text) == nil && m >= 0 {
-			a.Cost = &m
-		}
+	switch {
+	case name == "cost" && s.kind == '0':
+		a.Cost = money(s, a.Cost)
+		return
+	case name == "cost_details.upstream_inference_cost" && s.kind == '0':
+		a.paid = money(s, a.paid)
+		return
+	case name == "is_byok":
+		a.byok = s.kind == 't'
 		return
 	}
 	if !slices.Contains(a.target.API.names(), name) {
@@ -215,6 +239,15 @@ func (a *Answer) count(name string, s scalar) {
 	a.counts[name] = n
 }
 
+// money is the amount in s, or else what was known before.
+func money(s scalar, before *usage.Money) *usage.Money {
+	var m usage.Money
+	if m.UnmarshalJSON(s.text) != nil || m < 0 {
+		return before
+	}
+	return &m
+}
+
 // names are the counts of an API that are added up below. Others' do not count: an answer that has only those is of a
 // shape that is not known.
 func (api API) names() []string {
@@ -223,7 +256,7 @@ func (api API) names() []string {
 		return []string{"input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation.ephemeral_5m_input_tokens",
 			"cache_creation.ephemeral_1h_input_tokens", "server_tool_use.web_search_requests", "output_tokens_details.thinking_tokens"}
 	case Responses:
-		return []string{"input_tokens", "output_tokens", "input_tokens_details.cached_tokens", "output_tokens_details.reasoning_tokens"}
+		return []string{"input_tokens", "output_tokens", "input_tokens_details.cached_tokens", "input_tokens_details.cache_write_tokens", "output_tokens_details.reasoning_tokens"}
 	case Chat:
 		return []string{"prompt_tokens", "completion_tokens", "prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens", "prompt_tokens_details.cache_write_tokens", "completion_tokens_details.reasoning_tokens"}
 	case Gemini:
@@ -244,8 +277,8 @@ func (a *Answer) tokens(n map[string]int64) usage.Tokens {
 		t.CacheWrite1h, t.CacheWrite = hour, max(t.CacheWrite-hour, short)
 		return t
 	case Responses: // the prompt contains what was cached
-		cached := n["input_tokens_details.cached_tokens"]
-		return usage.Tokens{Input: max(0, n["input_tokens"]-cached), CacheRead: cached, Output: n["output_tokens"], Thinking: n["output_tokens_details.reasoning_tokens"]}
+		cached, written := n["input_tokens_details.cached_tokens"], n["input_tokens_details.cache_write_tokens"]
+		return usage.Tokens{Input: max(0, n["input_tokens"]-cached-written), CacheWrite: written, CacheRead: cached, Output: n["output_tokens"], Thinking: n["output_tokens_details.reasoning_tokens"]}
 	case Chat:
 		cached, written := max(n["prompt_tokens_details.cached_tokens"], n["prompt_cache_hit_tokens"], n["cached_tokens"]), n["prompt_tokens_details.cache_write_tokens"]
 		return usage.Tokens{Input: max(0, n["prompt_tokens"]-cached-written), CacheWrite: written, CacheRead: cached,

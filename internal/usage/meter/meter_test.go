@@ -69,6 +69,7 @@ func answers() []answerCase {
 	anthropicUsage := `"usage":{"input_tokens":10,"cache_creation_input_tokens":20,"cache_read_input_tokens":30,"output_tokens":40}`
 	whole := `{"id":"msg_2","type":"message","role":"assistant","model":"claude-haiku-4-5","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn",` + anthropicUsage + `}`
 	responses := `{"id":"resp_1","object":"response","status":"completed","model":"gpt-5-codex","output":[{"type":"message","content":[{"type":"output_text","text":"hi"}]}],"usage":{"input_tokens":100,"input_tokens_details":{"cached_tokens":60},"output_tokens":50,"output_tokens_details":{"reasoning_tokens":20},"total_tokens":150}}`
+	search := `{"id":"ws_1","type":"web_search_call","status":"completed","action":{"type":"search","query":"weather"}}`
 	chat := `{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4.1-2025-04-14","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":100,"completion_tokens":50,"total_tokens":150,"prompt_tokens_details":{"cached_tokens":64,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":10}}}`
 	chunk := func(rest string) string {
 		return `{"id":"chatcmpl-2","object":"chat.completion.chunk","model":"gpt-4o","choices":[{"index":0,"delta":{"content":"hi"}}]` + rest + `}`
@@ -131,6 +132,13 @@ func answers() []answerCase {
 		{"a failed response", Responses, 200, events1, sse(`{"type":"response.failed","response":{"id":"resp_3","model":"gpt-5","status":"failed","error":{"code":"server_error","message":"no"},"usage":null}}`), "0/0/0/0/0(0)0 gpt-5 resp_3 error: server_error"},
 		{"a response that is broken off", Responses, 200, events1, sse(`{"type":"response.created","response":{"id":"resp_1","model":"gpt-5"}}`, `{"type":"response.output_text.delta","delta":"hi"}`), "0/0/0/0/0(0)0 gpt-5 resp_1 unpriced: the answer does not tell what was used"},
 		{"a response to too many", Responses, 429, plain, `{"error":{"message":"no","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`, "0/0/0/0/0(0)0 complete error: insufficient_quota"},
+		{"a response that has written to a cache", Responses, 200, plain, strings.Replace(responses, `"cached_tokens":60`, `"cached_tokens":60,"cache_write_tokens":30`, 1), "10/30/0/60/50(20)0 gpt-5-codex resp_1 complete"},
+		{"a response with searches", Responses, 200, plain, strings.Replace(responses, `"output":[`, `"output":[`+search+`,`+strings.Replace(search, `"search"`, `"open_page"`, 1)+`,`+search+`,`, 1), "40/0/0/60/50(20)2 gpt-5-codex resp_1 complete"},
+		{"searches in a stream of events", Responses, 200, events1, sse(`{"type":"response.output_item.added","output_index":0,"item":`+search+`}`, `{"type":"response.output_item.done","output_index":0,"item":`+search+`}`,
+			`{"type":"response.completed","response":`+strings.Replace(responses, `"output":[`, `"output":[`+search+`,`, 1)+`}`), "40/0/0/60/50(20)1 gpt-5-codex resp_1 complete"},
+		{"searches whose list is empty", Responses, 200, events1, sse(`{"type":"response.output_item.done","output_index":0,"item":`+search+`}`, `{"type":"response.completed","response":{"model":"gpt-5","output":[],"usage":{"input_tokens":1,"output_tokens":2}}}`), "1/0/0/0/2(0)1 gpt-5 complete"},
+		{"OpenRouter with one's own key", Chat, 200, plain, `{"model":"m","usage":{"prompt_tokens":1,"completion_tokens":1,"cost":0.001,"is_byok":true,"cost_details":{"upstream_inference_cost":0.02}}}`, "1/0/0/0/1(0)0 m complete cost 0.021"},
+		{"OpenRouter without", Chat, 200, plain, `{"model":"m","usage":{"prompt_tokens":1,"completion_tokens":1,"cost":0.02,"is_byok":false,"cost_details":{"upstream_inference_cost":0.02}}}`, "1/0/0/0/1(0)0 m complete cost 0.02"},
 		{"a completion", Chat, 200, plain, chat, "36/0/0/64/50(10)0 gpt-4.1-2025-04-14 chatcmpl-1 complete"},
 		{"a completion as a stream", Chat, 200, events1, sse(chunk(`,"usage":null`), chunk(""), `{"id":"chatcmpl-2","model":"gpt-4o","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}`, "[DONE]"), "10/0/0/0/5(0)0 gpt-4o chatcmpl-2 complete"},
 		{"a stream that tells no usage", Chat, 200, events1, sse(chunk(""), "[DONE]"), "0/0/0/0/0(0)0 gpt-4o chatcmpl-2 unpriced: the answer does not tell what was used"},
