@@ -404,17 +404,27 @@ func TestFailuresAreHonest(t *testing.T) {
 	}
 }
 
+// By whatever door they come.
 func TestRequestsThatCannotBeRecordedAreDenied(t *testing.T) {
-	w := newGood(t, hello, "good.test")
-	w.fill(errors.New("disk full"))
-	res, err := w.client(true).Get("https://good.test/")
-	if got := body(t, res, err); res.StatusCode != 502 || w.requests() != 0 {
-		t.Errorf("%d %q, and the world saw %d", res.StatusCode, got, w.requests())
-	}
-	w.fill(nil)
-	res, err = w.client(true).Get("https://good.test/")
-	if got := body(t, res, err); got != "hello" {
-		t.Errorf("control: %q", got)
+	for name, kind := range kinds() {
+		for door, open := range map[string]func(*web, bool) *http.Client{"directly": (*web).client, "by the proxy": (*web).proxied} {
+			if door != "directly" && kind.http2 && strings.HasPrefix(kind.url, "http:") {
+				continue // no client sends that to a proxy
+			}
+			t.Run(name+", "+door, func(t *testing.T) {
+				w := newGood(t, hello, "good.test")
+				w.fill(errors.New("disk full"))
+				res, err := open(w, kind.http2).Get(kind.url)
+				if got := body(t, res, err); res.StatusCode != 502 || w.requests() != 0 {
+					t.Errorf("%d %q, and the world saw %d", res.StatusCode, got, w.requests())
+				}
+				w.fill(nil)
+				res, err = open(w, kind.http2).Get(kind.url)
+				if got := body(t, res, err); got != "hello" {
+					t.Errorf("control: %q", got)
+				}
+			})
+		}
 	}
 }
 
