@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -69,8 +70,16 @@ func newBudgetRm(a *app) *cobra.Command {
 		Example: "  bailey budget rm day",
 		Args:    takes(1, 1, "SCOPE"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.changeLimits(args[0], func(_ *budget.Book, l budget.Limit, all []budget.Limit) ([]budget.Limit, error) {
-				left := slices.DeleteFunc(slices.Clone(all), l.Same)
+			l, err := a.limit(args[0])
+			if err != nil && !errors.Is(err, state.ErrNotFound) { // that of a sandbox that is gone stays until it is taken away
+				return err
+			}
+			book, err := a.book()
+			if err != nil {
+				return err
+			}
+			return book.Change(func(all []budget.Limit) ([]budget.Limit, error) {
+				left := slices.DeleteFunc(slices.Clone(all), func(o budget.Limit) bool { return l.Same(o) || o.Scope() == args[0] })
 				if len(left) == len(all) {
 					return nil, sandbox.WithHint(fmt.Errorf("there is no budget of %s", args[0]), "bailey budget ls")
 				}
@@ -153,8 +162,12 @@ func (a *app) limit(scope string) (budget.Limit, error) {
 	return l, nil
 }
 
-// changeLimits makes the limits that were set what change makes of them, for the one of a scope.
-func (a *app) changeLimits(scope string, change func(book *budget.Book, l budget.Limit, all []budget.Limit) ([]budget.Limit, error)) error {
+// changeBudget makes one budget what change makes of what it was and what is given.
+func (a *app) changeBudget(scope, amount string, change func(was, given budget.Amount) (budget.Amount, error)) error {
+	given, err := budget.ParseAmount(amount)
+	if err != nil {
+		return err
+	}
 	l, err := a.limit(scope)
 	if err != nil {
 		return err
@@ -163,16 +176,7 @@ func (a *app) changeLimits(scope string, change func(book *budget.Book, l budget
 	if err != nil {
 		return err
 	}
-	return book.Change(func(all []budget.Limit) ([]budget.Limit, error) { return change(book, l, all) })
-}
-
-// changeBudget makes one budget what change makes of what it was and what is given.
-func (a *app) changeBudget(scope, amount string, change func(was, given budget.Amount) (budget.Amount, error)) error {
-	given, err := budget.ParseAmount(amount)
-	if err != nil {
-		return err
-	}
-	return a.changeLimits(scope, func(book *budget.Book, l budget.Limit, all []budget.Limit) ([]budget.Limit, error) {
+	return book.Change(func(all []budget.Limit) ([]budget.Limit, error) {
 		i := slices.IndexFunc(all, l.Same)
 		if i < 0 {
 			l.Amount = book.Usual(l)
