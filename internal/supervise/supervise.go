@@ -111,6 +111,7 @@ type supervisor struct {
 
 	rules  atomic.Pointer[policy.Policy] // in force
 	egress *egress.Server                // nil without a network
+	purse  *purse                        // the same; its lock is taken before mu
 	reload sync.Mutex                    // held while the rules are read again
 
 	keeper    atomic.Pointer[credential.Keeper]
@@ -130,7 +131,6 @@ type supervisor struct {
 	clients int
 	served  bool // a client has been there
 	alerts  alerts
-	purse   *purse // nil without a network
 	agent   *api.AgentRun
 	watcher *guestproto.Client // nil until the first Follow
 
