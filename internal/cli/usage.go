@@ -108,12 +108,15 @@ func (a *app) usage(ctx context.Context, o *usageOptions, name string) error {
 		return err
 	}
 	for before := ""; ; {
-		rows, err := a.sums(prices, o, name, since, until)
+		rows, notes, err := a.sums(prices, o, name, since, until)
 		if err != nil {
 			return err
 		}
 		if now := fmt.Sprint(rows); now != before {
 			before = now
+			for _, text := range notes {
+				a.note("%s", text)
+			}
 			if err := a.showUsage(o, rows); err != nil {
 				return err
 			}
@@ -147,31 +150,36 @@ func (a *app) ledger() (*ledger.Ledger, error) {
 	return ledger.Open(filepath.Join(store.Dirs().Data, state.UsageDir))
 }
 
-// sums reads and adds up.
-func (a *app) sums(prices *price.Table, o *usageOptions, name string, since, until time.Time) ([]report.Row, error) {
+// sums reads and adds up. The notes say what is not as exact as it looks.
+func (a *app) sums(prices *price.Table, o *usageOptions, name string, since, until time.Time) (rows []report.Row, notes []string, err error) {
 	sums := report.New(report.By(o.by), time.Local)
+	known := map[string]bool{} // models of whose estimates there is a note, or need be none
 	add := func(c usage.Call) bool {
 		if name != "" && c.Sandbox != name || !since.IsZero() && c.Time.Before(since) || !until.IsZero() && !c.Time.Before(until) {
 			return true
 		}
 		sums.Add(c, prices.Saved(c.Model, c.Time, c.Tokens))
+		if c.Estimated && !known[c.Model] {
+			known[c.Model] = true
+			if near := prices.Nearest(c.Model, c.Time); near != "" {
+				notes = append(notes, fmt.Sprintf("no price is known for %s: it is counted as %s, until prices: in config.yaml says more", c.Model, near))
+			}
+		}
 		return true
 	}
 	if o.imports {
-		if err := a.importLogs(prices, add); err != nil {
-			return nil, err
-		}
-		return sums.Rows(), nil
+		err := a.importLogs(prices, add)
+		return sums.Rows(), notes, err
 	}
 	l, err := a.ledger()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	broken, err := l.Calls(since, until, add)
-	if err == nil && broken > 0 {
-		a.note("%d records cannot be read and are not in it", broken)
+	if broken > 0 {
+		notes = append(notes, fmt.Sprintf("%d records cannot be read and are not in it", broken))
 	}
-	return sums.Rows(), err
+	return sums.Rows(), notes, err
 }
 
 // importLogs yields what agents on this host have logged, priced.

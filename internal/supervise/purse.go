@@ -41,6 +41,8 @@ type purse struct {
 	over   string         // the budget that was reached, as a sentence
 	spent  usage.Money    // since the sandbox was started
 	hide   *time.Timer    // takes a warning off the terminals
+
+	estimated map[string]bool // models that were told of, whose price is another's
 }
 
 func (s *supervisor) newPurse() (*purse, error) {
@@ -50,7 +52,7 @@ func (s *supervisor) newPurse() (*purse, error) {
 	}
 	prices := sync.OnceValues(func() (*price.Table, error) { return price.Builtin(s.cfg.Prices...) })
 	return &purse{book: book, prices: prices, sandbox: s.sb.Name, account: s.sb.Account(), agent: s.sb.Agent, session: s.sb.Name + " " + time.Now().UTC().Format("2006-01-02 15:04"),
-		log: s.log, guard: guard{Guard: s.cfg.Budget.Guard}, tell: func(text string) { s.alert(&s.alerts.spent, text) }, wake: s.wake, warned: map[string]int{}}, nil
+		log: s.log, guard: guard{Guard: s.cfg.Budget.Guard}, tell: func(text string) { s.alert(&s.alerts.spent, text) }, wake: s.wake, warned: map[string]int{}, estimated: map[string]bool{}}, nil
 }
 
 // Begin sets the most aside that the call can cost.
@@ -110,12 +112,32 @@ func (p *purse) settle(r *budget.Reservation, prices *price.Table, c usage.Call,
 	if c.Unpriced != "" {
 		p.log.Warn("a call of a model cannot be priced", "model", c.Model, "why", c.Unpriced)
 	}
+	if near := prices.Nearest(c.Model, c.Time); near != "" && cost == nil && c.Cost > 0 {
+		p.estimate(c.Model, near)
+	}
 	if err := r.Settle(c); err != nil {
 		p.log.Error("a call of a model is not recorded", "error", err)
 		return
 	}
 	p.count(c.Cost)
 	p.warn()
+}
+
+// maxEstimated is of how many models it is told that their price is another's: their names come from outside.
+const maxEstimated = 16
+
+// estimate tells once of a model that its price is not known.
+func (p *purse) estimate(model, near string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.estimated[model] || len(p.estimated) == maxEstimated {
+		return
+	}
+	p.estimated[model] = true
+	p.log.Warn("no price is known for a model: it is counted as another of its family", "model", model, "as", near)
+	if p.over == "" {
+		p.show(fmt.Sprintf("no price is known for %s: it is counted as %s", model, near))
+	}
 }
 
 // count has attached terminals show what was spent since the start, at every whole dollar as a sentence.

@@ -49,6 +49,12 @@ func (t *Table) Price(c usage.Call) usage.Call {
 	return c
 }
 
+// Nearest is the model whose price is taken for one that is not in the table, "" for none.
+func (t *Table) Nearest(model string, at time.Time) string {
+	_, near, _ := t.price(model, at)
+	return near
+}
+
 // Worst is the most that a call can cost with at most so many prompt tokens, each at the dearest of its kinds, and so many
 // output tokens. Searches of the web are not in it.
 func (t *Table) Worst(model string, at time.Time, prompt, output int64) (cost usage.Money, ok bool) {
