@@ -36,11 +36,12 @@ func (x *interaction) showQuestions(raw *rawTerminal) (end func()) {
 	}
 	raw.mu.Lock()
 	raw.status.text = func(width int) string {
-		if list := x.questions.open(); len(list) > 0 {
-			return hintLine(list, keys, width)
+		v := x.questions.now()
+		if len(v.Questions) > 0 {
+			return hintLine(v.Questions, keys, width)
 		}
-		if text := x.questions.alerted(); text != "" {
-			return ending(" bailey: "+vt.OneLine(text)+" ", width)
+		if v.Alert != "" {
+			return ending(" bailey: "+vt.OneLine(v.Alert)+" ", width)
 		}
 		return ""
 	}
@@ -51,7 +52,7 @@ func (x *interaction) showQuestions(raw *rawTerminal) (end func()) {
 		x.questions.follow(ctx, func() {
 			go func() { // while a question is on the screen, this waits for its answer
 				defer raw.restoreOnPanic()
-				raw.label(vt.OneLine(x.questions.cost()))
+				raw.label(vt.OneLine(x.questions.now().Spent))
 				if raw.refresh() {
 					x.redraw()
 				}

@@ -26,10 +26,8 @@ type questions struct {
 	client *api.Client
 	name   string // of the sandbox
 
-	mu    sync.Mutex
-	list  []api.Question
-	alert string // what else should be seen
-	spent string // what the models cost
+	mu   sync.Mutex
+	last api.Approvals // as the supervisor told, without what is answered since
 }
 
 // follow keeps them up to date, and calls changed after each change, until ctx or the sandbox ends.
@@ -47,26 +45,16 @@ func (q *questions) follow(ctx context.Context, changed func()) {
 func (q *questions) set(v api.Approvals) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.list, q.alert, q.spent = v.Questions, v.Alert, v.Spent
+	q.last = v
 }
 
-func (q *questions) cost() string {
+func (q *questions) now() api.Approvals {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.spent
+	return q.last
 }
 
-func (q *questions) alerted() string {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.alert
-}
-
-func (q *questions) open() []api.Question {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.list
-}
+func (q *questions) open() []api.Question { return q.now().Questions }
 
 // has says whether the question with that number is open.
 func (q *questions) has(id uint64) bool {
@@ -77,7 +65,7 @@ func (q *questions) has(id uint64) bool {
 func (q *questions) drop(id uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.list = slices.DeleteFunc(slices.Clone(q.list), func(o api.Question) bool { return o.ID == id })
+	q.last.Questions = slices.DeleteFunc(slices.Clone(q.last.Questions), func(o api.Question) bool { return o.ID == id })
 }
 
 // put asks the person at keys what say shows, one question after the other, until none is left, or they leave it
