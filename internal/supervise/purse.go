@@ -112,8 +112,8 @@ func (p *purse) settle(r *budget.Reservation, prices *price.Table, c usage.Call,
 	if c.Unpriced != "" {
 		p.log.Warn("a call of a model cannot be priced", "model", c.Model, "why", c.Unpriced)
 	}
-	if near := prices.Nearest(c.Model, c.Time); near != "" && cost == nil && c.Cost > 0 {
-		p.estimate(c.Model, near)
+	if cost == nil && c.Estimated {
+		p.estimate(c.Model, prices.Nearest(c.Model, c.Time))
 	}
 	if err := r.Settle(c); err != nil {
 		p.log.Error("a call of a model is not recorded", "error", err)
@@ -126,11 +126,11 @@ func (p *purse) settle(r *budget.Reservation, prices *price.Table, c usage.Call,
 // maxEstimated is of how many models it is told that their price is another's: their names come from outside.
 const maxEstimated = 16
 
-// estimate tells once of a model that its price is not known.
+// estimate tells once of a model that its price is that of near; without one, the price is known, and the tokens are not.
 func (p *purse) estimate(model, near string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.estimated[model] || len(p.estimated) == maxEstimated {
+	if near == "" || p.estimated[model] || len(p.estimated) == maxEstimated {
 		return
 	}
 	p.estimated[model] = true

@@ -230,9 +230,9 @@ func (f *Filter) osc(s sequence) {
 		f.rememberTitle()
 		if n != 1 { // which is the icon's
 			f.title = text
-		}
-		if n != 1 && f.label != "" {
-			body = number + ";" + f.labelled()
+			if f.label != "" {
+				body = number + ";" + f.labelled()
+			}
 		}
 	case n == 4, n >= 10 && n <= 19, n == 104, n >= 110 && n <= 119: // colours
 		if strings.Contains(text, "?") && !f.ask() {
