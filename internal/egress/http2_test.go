@@ -134,3 +134,19 @@ func FuzzHTTP2Fields(f *testing.F) {
 		}
 	})
 }
+
+// A connection that ends while its requests begin ends alone: what it has begun is waited for, and nothing begins after.
+func TestRequestsMayBeginAsTheirConnectionEnds(t *testing.T) {
+	w := newGood(t, hello, "good.test")
+	for i := range 400 {
+		conn := w.openName("good.test", 80)
+		f := newFrames(t, conn)
+		for id := range uint32(20) {
+			if err := f.request(2*id+1, ":scheme", "http", ":path", "/"+strings.Repeat("a", i%7)); err != nil {
+				break
+			}
+		}
+		reset(conn)
+	}
+	w.wantGood()
+}

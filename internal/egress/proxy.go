@@ -76,7 +76,7 @@ func (s *Server) serveForward(ctx context.Context, f *flow, conn *replayed) {
 	in := newStream(conn, false, &s.heads)
 	h := &forward{ctx: ctx, end: end, s: s, f: f, in: in}
 	in.malformed = func(err error) { _ = s.record(f.proxyEvent("", err.Error())) }
-	serveHTTP(ctx, in, false, h, nil)
+	serveHTTP(ctx, in, false, h)
 	h.leave()
 }
 

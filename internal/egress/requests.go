@@ -48,7 +48,7 @@ func (s *Server) serveRequests(ctx context.Context, f *flow, decision policy.Dec
 	in := newStream(conn, http2, &s.heads)
 	h := s.newRequests(ctx, f, decision, in, scheme, http2)
 	in.malformed = h.refuseMalformed
-	serveHTTP(ctx, in, http2, h, h.refuseFrames)
+	serveHTTP(ctx, in, http2, h)
 	h.finish()
 }
 
@@ -63,6 +63,9 @@ func (s *Server) newRequests(ctx context.Context, f *flow, decision policy.Decis
 
 // finish waits for the last request, and records the end, or the refusal where no request has told of it.
 func (h *requests) finish() {
+	h.mu.Lock()
+	h.finished = true
+	h.mu.Unlock()
 	h.running.Wait()
 	h.closeOutside()
 	e := h.f.event(h.decision)
@@ -75,15 +78,15 @@ func (h *requests) finish() {
 	}
 }
 
-// serveHTTP lets h answer the requests of in until that ends. Malformed is told of HTTP/2's that h does not get.
-func serveHTTP(ctx context.Context, in *stream, http2 bool, h http.Handler, malformed func(kind string)) {
+// serveHTTP lets h answer the requests of in until that ends.
+func serveHTTP(ctx context.Context, in *stream, http2 bool, h http.Handler) {
 	var speaks http.Protocols
 	speaks.SetHTTP1(!http2)
 	speaks.SetUnencryptedHTTP2(http2) // its TLS, if any, has been taken off
 	server := &http.Server{Handler: h, Protocols: &speaks, BaseContext: func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: framing.MaxHead,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreamsHTTP2, MaxReadFrameSize: maxFrame, MaxReceiveBufferPerStream: uploadBuffer,
-			MaxReceiveBufferPerConnection: uploadBuffers, WriteByteTimeout: stallTimeout, CountError: malformed},
+			MaxReceiveBufferPerConnection: uploadBuffers, WriteByteTimeout: stallTimeout},
 		DisableGeneralOptionsHandler: true, ErrorLog: log.New(io.Discard, "", 0)}
 	_ = server.Serve(&once{conn: in})
 }
@@ -119,9 +122,22 @@ type judged struct {
 	pushes   bool
 }
 
+// begin says whether a request may still be served. HTTP/2's server starts the last ones of a connection also after that
+// has ended, while finish waits.
+func (h *requests) begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.finished {
+		h.running.Add(1)
+	}
+	return !h.finished
+}
+
 // ServeHTTP judges one request. Whatever it allows is in the record before a byte of it goes on.
 func (h *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.running.Add(1)
+	if !h.begin() {
+		return
+	}
 	defer h.running.Done()
 	began := time.Now()
 	req := h.asked(r)
@@ -235,22 +251,12 @@ func (h *requests) credentials(r *http.Request) (*credential.Exchange, error) {
 	return h.s.keeper().Begin(r, credential.Target{Host: h.f.target.Host, Port: h.f.target.Port, TLS: h.scheme == "https"})
 }
 
-// refuseMalformed records what net/http only answers with 400.
+// refuseMalformed records what net/http only answers with 400, or in HTTP/2 with the end of a stream.
 func (h *requests) refuseMalformed(err error) {
 	e := h.f.event(policy.Decision{Reason: err.Error()})
 	e.Kind, e.Status = audit.KindRequest, http.StatusBadRequest
 	h.recorded.Store(true)
 	_ = h.s.record(e)
-}
-
-// refuseFrames does the same for HTTP/2, where kind is what net/http calls an error.
-func (h *requests) refuseFrames(kind string) {
-	for _, name := range []string{"bad_path", "bad_path_method", "bad_connect", "userinfo_in_authority"} {
-		if strings.HasSuffix(kind, "_"+name) {
-			h.refuseMalformed(fmt.Errorf("%w: its method, path or authority is none", framing.ErrMalformed))
-			return
-		}
-	}
 }
 
 // rewrite makes the request that goes on. ReverseProxy has removed what is for one connection only, and what

@@ -24,7 +24,7 @@ func (s *Server) serveSelf(ctx context.Context, f *flow) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.listAllowed)
 	mux.HandleFunc("POST /request", s.takeWish)
-	serveHTTP(ctx, in, false, mux, nil)
+	serveHTTP(ctx, in, false, mux)
 }
 
 // allowedPage is what listAllowed says to programs.

@@ -32,7 +32,7 @@ func slow(t *testing.T, http2 bool, handle http.HandlerFunc) (l *lab, inside net
 	l.Server.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) {
 		near, far := net.Pipe()
 		world.Go(func() {
-			serveHTTP(context.Background(), newStream(far, http2, new(framing.Budget)), http2, handle, nil)
+			serveHTTP(context.Background(), newStream(far, http2, new(framing.Budget)), http2, handle)
 		})
 		return near, nil
 	}

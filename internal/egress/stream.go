@@ -2,6 +2,7 @@ package egress
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,8 @@ import (
 type stream struct {
 	net.Conn
 	requests  *framing.Reader // nil for HTTP/2, whose frames leave no doubt
-	malformed func(error)     // called once, when requests is in doubt
+	answers   *answers        // nil for HTTP/1
+	malformed func(error)     // called when requests is in doubt, once, and for what HTTP/2's answers refuse
 	out, in   atomic.Int64    // bytes from the sandbox, and to it
 	ended     chan struct{}
 	end       sync.Once
@@ -25,7 +27,9 @@ type stream struct {
 // newStream takes what long heads hold out of heads.
 func newStream(conn net.Conn, http2 bool, heads *framing.Budget) *stream {
 	s := &stream{Conn: conn, ended: make(chan struct{})}
-	if !http2 {
+	if http2 {
+		s.answers = new(answers)
+	} else {
 		s.requests = framing.NewReader(conn, heads)
 	}
 	return s
@@ -41,7 +45,11 @@ func (s *stream) Read(b []byte) (n int, err error) {
 	return n, err
 }
 
+// Write is called by one goroutine at a time: net/http's server has one that writes frames.
 func (s *stream) Write(b []byte) (int, error) {
+	if s.answers != nil {
+		s.answers.write(b, func(reason string) { s.malformed(fmt.Errorf("%w: %s", framing.ErrMalformed, reason)) })
+	}
 	n, err := s.Conn.Write(b)
 	s.in.Add(int64(n))
 	return n, err

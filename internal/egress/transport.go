@@ -89,7 +89,6 @@ func (o *outside) Close() error {
 // while, and a sandbox that opens and closes connections would make that many.
 func (h *requests) closeOutside() {
 	h.mu.Lock()
-	h.finished = true
 	transports, conns := slices.Collect(maps.Values(h.transports)), slices.Collect(maps.Keys(h.conns))
 	h.mu.Unlock()
 	for _, t := range transports {
