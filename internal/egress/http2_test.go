@@ -5,12 +5,19 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/bailey-sandbox/bailey/internal/audit"
+	"github.com/bailey-sandbox/bailey/internal/egress/framing"
+	"github.com/bailey-sandbox/bailey/internal/gateway"
+	"github.com/bailey-sandbox/bailey/internal/policy"
 )
 
 // field is one header field of HTTP/2 as a client wrote it, a false one too.
@@ -149,4 +156,28 @@ func TestRequestsMayBeginAsTheirConnectionEnds(t *testing.T) {
 		reset(conn)
 	}
 	w.wantGood()
+}
+
+func TestNoRequestBeginsAfterItsConnection(t *testing.T) {
+	w := newGood(t, hello, "good.test")
+	inside, program := net.Pipe()
+	defer program.Close()
+	target := policy.Request{Host: "good.test", Port: 80}
+	f := &flow{Flow: gateway.Flow{Conn: inside}, target: target, open: &openFlow{req: target, end: func(err error) { t.Error(err) }}}
+	h := w.Server.newRequests(t.Context(), f, w.Server.policy().Decide(f.target), newStream(inside, true, new(framing.Budget)), "http", true)
+	serve := func() int {
+		r := httptest.NewRequest(http.MethodGet, "http://good.test/", nil)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		return w.requests()
+	}
+	if n := serve(); n != 1 {
+		t.Fatalf("the world saw %d requests of the open connection, want 1", n)
+	}
+	h.finish()
+	if n := serve(); n != 1 {
+		t.Errorf("the world saw a request of a connection that has ended")
+	}
+	if n := len(w.recorded(audit.KindRequest)); n != 1 {
+		t.Errorf("%d requests are in the record, want 1", n)
+	}
 }

@@ -3,6 +3,8 @@ package egress
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/bailey-sandbox/bailey/internal/egress/framing"
 )
 
 // Types of HTTP/2's frames, and the length of their heads (RFC 9113, sections 4.1, 6.4 and 6.8).
@@ -20,31 +22,31 @@ type answers struct {
 }
 
 // write looks through what is written next, and calls malformed for each refusal, with its reason.
-func (a *answers) write(b []byte, malformed func(reason string)) {
+func (a *answers) write(b []byte, malformed func(error)) {
 	for len(b) > 0 {
-		if n := min(a.skip, len(b)); n > 0 {
-			a.skip -= n
-			b = b[n:]
-			continue
-		}
-		want := http2Head
-		if len(a.frame) >= http2Head {
-			want += a.codeEnd()
-		}
-		n := min(want-len(a.frame), len(b))
-		a.frame = append(a.frame, b[:n]...)
-		b = b[n:]
-		if len(a.frame) < http2Head || len(a.frame) < http2Head+a.codeEnd() {
+		n := min(a.skip, len(b))
+		a.skip, b = a.skip-n, b[n:]
+		n = min(a.want()-len(a.frame), len(b))
+		a.frame, b = append(a.frame, b[:n]...), b[n:]
+		if len(a.frame) < a.want() { // which a whole head may have raised
 			continue
 		}
 		if end := a.codeEnd(); end > 0 {
 			if name := malformedCode(binary.BigEndian.Uint32(a.frame[http2Head+end-4:])); name != "" {
-				malformed(fmt.Sprintf("what came is not HTTP/2 (%s)", name))
+				malformed(fmt.Errorf("%w: what came is not HTTP/2 (%s)", framing.ErrMalformed, name))
 			}
 		}
 		a.skip = a.length() - a.codeEnd()
 		a.frame = a.frame[:0]
 	}
+}
+
+// want is how many bytes of the frame have to be there before more can be told of it.
+func (a *answers) want() int {
+	if len(a.frame) < http2Head {
+		return http2Head
+	}
+	return http2Head + a.codeEnd()
 }
 
 // length is the payload's.

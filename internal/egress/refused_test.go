@@ -21,12 +21,12 @@ func TestRefusalsAreReadInPieces(t *testing.T) {
 	_ = framer.WriteRSTStream(5, http2.ErrCodeInternal)
 	_ = framer.WriteGoAway(5, http2.ErrCodeCompression, []byte("what came is not compressed"))
 	_ = framer.WriteGoAway(5, http2.ErrCodeNo, nil)
-	want := []string{"what came is not HTTP/2 (PROTOCOL_ERROR)", "what came is not HTTP/2 (COMPRESSION_ERROR)"}
+	want := []string{"malformed request: what came is not HTTP/2 (PROTOCOL_ERROR)", "malformed request: what came is not HTTP/2 (COMPRESSION_ERROR)"}
 	for size := 1; size <= all.Len(); size++ {
 		var a answers
 		var got []string
 		for piece := range slices.Chunk(all.Bytes(), size) {
-			a.write(piece, func(reason string) { got = append(got, reason) })
+			a.write(piece, func(err error) { got = append(got, err.Error()) })
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("in pieces of %d: %q, want %q", size, got, want)
@@ -40,9 +40,9 @@ func FuzzRefusals(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, size uint8) {
 		var whole, pieces answers
 		var one, other []string
-		whole.write(b, func(reason string) { one = append(one, reason) })
+		whole.write(b, func(err error) { one = append(one, err.Error()) })
 		for piece := range slices.Chunk(b, int(size)+1) {
-			pieces.write(piece, func(reason string) { other = append(other, reason) })
+			pieces.write(piece, func(err error) { other = append(other, err.Error()) })
 		}
 		if !slices.Equal(one, other) {
 			t.Errorf("%q at once, %q in pieces of %d", one, other, int(size)+1)
@@ -52,11 +52,13 @@ func FuzzRefusals(f *testing.F) {
 
 // An HTTP/2 request whose stream is ended without an answer is in the record as refused, though net/http shows it to nobody.
 func TestRefusedHTTP2IsRecorded(t *testing.T) {
+	ended := 0
 	for text := range seeds() {
 		w := newGood(t, hello, "good.test")
 		if w.send(fields(text)) != "" {
 			continue
 		}
+		ended++
 		denied := 0
 		for _, e := range w.end() {
 			if e.Verdict == "deny" && (e.Kind == audit.KindRequest || e.Kind == audit.KindConnect) {
@@ -66,5 +68,8 @@ func TestRefusedHTTP2IsRecorded(t *testing.T) {
 		if denied != 1 {
 			t.Errorf("%q: %d refusals are in the record, want one", text, denied)
 		}
+	}
+	if ended == 0 {
+		t.Error("no stream was ended")
 	}
 }

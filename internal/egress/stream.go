@@ -2,7 +2,6 @@ package egress
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -48,7 +47,7 @@ func (s *stream) Read(b []byte) (n int, err error) {
 // Write is called by one goroutine at a time: net/http's server has one that writes frames.
 func (s *stream) Write(b []byte) (int, error) {
 	if s.answers != nil {
-		s.answers.write(b, func(reason string) { s.malformed(fmt.Errorf("%w: %s", framing.ErrMalformed, reason)) })
+		s.answers.write(b, s.malformed)
 	}
 	n, err := s.Conn.Write(b)
 	s.in.Add(int64(n))
